@@ -1,0 +1,1 @@
+//! What crosses a service border: ids, the envelope, the three calls, entity contracts.

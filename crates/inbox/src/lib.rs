@@ -1,0 +1,1 @@
+//! From a delivery to a stored outcome: position, versions, cases, journal, dirty keys, rebuild.

@@ -1,0 +1,1 @@
+//! Decisions that must survive crashes, repeats and disorder, as pure state machines.

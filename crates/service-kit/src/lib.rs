@@ -1,0 +1,1 @@
+//! Everything a service needs around its own work: settings, pool, migrations, HTTP, probes, tasks, shutdown.

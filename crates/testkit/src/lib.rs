@@ -1,0 +1,1 @@
+//! For tests only: a database per test, and waiting for a level with a deadline.

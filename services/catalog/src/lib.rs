@@ -1,0 +1,1 @@
+//! Catalog: what the products are and which categories they belong to.

@@ -1,0 +1,3 @@
+//! The `catalog` program.
+
+fn main() {}

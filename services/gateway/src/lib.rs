@@ -1,0 +1,1 @@
+//! Gateway: the one address for the outside; routes to the services behind it.

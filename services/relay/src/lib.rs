@@ -1,0 +1,1 @@
+//! Relay: seals the outboxes of its sources, publishes them, answers their consumers.

@@ -1,0 +1,1 @@
+//! Search: the document of each product, its index, and the search API.

@@ -1,0 +1,3 @@
+//! The `search-indexer` program.
+
+fn main() {}

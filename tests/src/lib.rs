@@ -1,0 +1,1 @@
+//! The system seen from outside: scenarios against a real mesh.
