@@ -1,3 +1,87 @@
 //! The developer's commands: `cargo x up`, `test`, `check` and their kin.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks by printing")]
 
-fn main() {}
+mod check;
+mod doctor;
+mod down;
+mod logs;
+mod reset;
+mod sample;
+mod settings;
+mod sql;
+mod status;
+mod test;
+mod tidy;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::settings::Settings;
+
+/// Runs, checks and tests Syncline on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "cargo x", bin_name = "cargo x", version)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    // the local runner
+    /// From nothing to a running mesh: finds or installs, builds, starts, loads, says where to look.
+    Up(up::Args),
+    /// Stops the mesh of a home and leaves its data.
+    Down(down::Args),
+    /// The state of every part.
+    Status(status::Args),
+    /// Prints what a part wrote.
+    Logs(logs::Args),
+    /// Stops the mesh of a home and forgets its data.
+    Reset(reset::Args),
+    /// Checks the machine and names the one line that mends each thing.
+    Doctor(doctor::Args),
+
+    // the work on the code
+    /// Format, lint, tidy, SQL, docs: the same on a desk and in CI.
+    Check(check::Args),
+    /// The rules of the house that no compiler checks.
+    Tidy(tidy::Args),
+    /// Prepares every statement against a migrated database.
+    Sql(sql::Args),
+    /// Every test, from nothing.
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every command takes the settings of the machine and its own arguments.
+fn run(cli: &Cli) -> Result<ExitCode> {
+    let settings = &cli.settings;
+    match &cli.command {
+        Command::Up(args) => up::run(settings, args),
+        Command::Down(args) => down::run(settings, args),
+        Command::Status(args) => status::run(settings, args),
+        Command::Logs(args) => logs::run(settings, args),
+        Command::Reset(args) => reset::run(settings, args),
+        Command::Doctor(args) => doctor::run(settings, args),
+        Command::Check(args) => check::run(settings, args),
+        Command::Tidy(args) => tidy::run(settings, args),
+        Command::Sql(args) => sql::run(settings, args),
+        Command::Test(args) => test::run(settings, args),
+    }
+}
