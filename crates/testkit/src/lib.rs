@@ -1,1 +1,21 @@
-//! For tests only: a database per test, and waiting for a level with a deadline.
+//! For tests only: servers from the environment, a database per test, waiting with a deadline.
+//!
+//! `cargo x test` starts a private PostgreSQL and Redis and names them in the environment.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! let database = testkit::Database::create("outbox").await?;
+//! database.migrate("outbox", &[("V1__create", "create table outbox.x (n int)")]).await?;
+//! let client = database.connect().await?;
+//! client.batch_execute("insert into outbox.x values (1)").await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod database;
+mod eventually;
+mod servers;
+
+pub use database::{Database, connect};
+pub use eventually::{eventually, within};
+pub use servers::Servers;
