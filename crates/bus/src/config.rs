@@ -1,0 +1,48 @@
+//! The settings of the bus.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use secrecy::SecretString;
+
+/// How a service reaches the others.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// How envelopes travel: through the sidecar, or not at all (consumers then read the feed alone)
+    #[arg(long, env = "TRANSPORT", default_value = "dapr")]
+    pub transport: Transport,
+    /// HTTP port of this service's sidecar
+    #[arg(long, env = "DAPR_HTTP_PORT", default_value_t = 3500)]
+    pub dapr_http_port: u16,
+    /// gRPC port of this service's sidecar
+    #[arg(long, env = "DAPR_GRPC_PORT", default_value_t = 50001)]
+    pub dapr_grpc_port: u16,
+    /// What this service shows to its sidecar; required with transport dapr
+    #[arg(long, env = "DAPR_API_TOKEN", hide_env_values = true, required_if_eq("transport", "dapr"))]
+    pub dapr_api_token: Option<SecretString>,
+    /// What sidecars and other services show to this one, and this one to them
+    #[arg(long, env = "APP_API_TOKEN", hide_env_values = true)]
+    pub app_api_token: SecretString,
+}
+
+/// A way for envelopes to travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// Through the Dapr sidecar and its broker.
+    Dapr,
+    /// Inside this process, for tests.
+    #[value(skip)]
+    Memory,
+    /// Not at all: consumers read the feed.
+    None,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dapr => "dapr",
+            Self::Memory => "memory",
+            Self::None => "none",
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! Another service, as somebody who can be asked over HTTP.
+
+use std::time::Duration;
+
+use http::Method;
+use http::header::HeaderName;
+use opentelemetry::trace::TraceContextExt as _;
+use reqwest::RequestBuilder;
+use secrecy::{ExposeSecret as _, SecretString};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("dapr-api-token");
+const TRACE_HEADER: HeaderName = HeaderName::from_static("traceparent");
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// For a whole answer; a caller that knows better sets its own on the request.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Below the time after which servers close idle connections.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Another service: asked through the sidecar, or directly where no sidecar runs.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    name: String,
+    base: String,
+    token: Option<SecretString>,
+    http: reqwest::Client,
+}
+
+impl Peer {
+    /// A service at its base URL, which expects this app token.
+    pub fn direct(base_url: &str, app_token: SecretString) -> Self {
+        Self::new(base_url, base_url.to_owned(), Some(app_token), &client())
+    }
+
+    pub(crate) fn new(
+        name: &str,
+        base: String,
+        token: Option<SecretString>,
+        http: &reqwest::Client,
+    ) -> Self {
+        let base = base.trim_end_matches('/').to_owned();
+        Self { name: name.to_owned(), base, token, http: http.clone() }
+    }
+
+    /// Whom one asks, in words for logs and problems.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A request with the right token, the trace of the current span, and a time limit of 10 s,
+    /// which the caller may replace. The path starts with `/`.
+    ///
+    /// The sidecar decodes the path and resolves dots in it: never pass on a segment unchecked.
+    pub fn request(&self, method: Method, path_and_query: &str) -> RequestBuilder {
+        let mut request = self.http.request(method, format!("{}{path_and_query}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header(TOKEN_HEADER, token.expose_secret());
+        }
+        if let Some(trace) = current_trace() {
+            request = request.header(TRACE_HEADER, trace);
+        }
+        request
+    }
+}
+
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(ANSWER_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .expect("a client without TLS and proxy needs nothing that could be missing")
+}
+
+fn current_trace() -> Option<String> {
+    let context = tracing::Span::current().context();
+    let span = context.span().span_context().clone();
+    span.is_valid().then(|| {
+        let flags = span.trace_flags().to_u8();
+        format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id())
+    })
+}
