@@ -1,0 +1,159 @@
+//! A private mesh: services, sidecars, PostgreSQL and Redis, started by the local runner.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use testkit::Servers;
+use tokio_postgres::Client;
+
+/// A running mesh of its own; stopped and forgotten when this value is dropped.
+#[derive(Debug)]
+pub struct Mesh {
+    home: tempfile::TempDir,
+    runner: PathBuf,
+    http: reqwest::Client,
+}
+
+/// What `status --json` says of a mesh.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Status {
+    /// `dapr` or `none`.
+    pub transport: String,
+    /// Whether every part is ready.
+    pub ready: bool,
+    /// The gateway's address.
+    pub url: String,
+    /// Every process of the mesh.
+    pub parts: Vec<Part>,
+    /// The file with the databases' URLs.
+    pub secrets: PathBuf,
+}
+
+/// One process of a mesh.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Part {
+    /// Its name, for example `search-indexer`.
+    pub name: String,
+    /// `service`, `sidecar`, `postgres` or `redis`.
+    pub kind: String,
+    /// Whether it does its job.
+    pub ready: bool,
+    /// Its process, while it runs.
+    pub pid: Option<u32>,
+    /// How often the supervisor started it again.
+    pub restarts: u32,
+    /// Its address over HTTP, where it has one.
+    pub url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Secrets {
+    databases: std::collections::BTreeMap<String, String>,
+}
+
+impl Mesh {
+    /// Starts a mesh with these arguments of `up`, and waits until it is ready.
+    pub fn up(arguments: &[&str]) -> anyhow::Result<Self> {
+        let runner = Servers::from_env()?.runner.context("SYNCLINE_X names no runner")?;
+        let home = tempfile::Builder::new().prefix("syncline-").tempdir()?;
+        let timeout = Duration::from_secs(5);
+        let http = reqwest::Client::builder().timeout(timeout).build()?;
+        let mesh = Self { home, runner: PathBuf::from(runner), http };
+        mesh.start(arguments)?;
+        Ok(mesh)
+    }
+
+    /// Starts the mesh again after [`Mesh::down`]; answers how long it took to be ready.
+    pub fn start(&self, arguments: &[&str]) -> anyhow::Result<Duration> {
+        let start = Instant::now();
+        let mut all = vec!["up", "--detach", "--yes"];
+        all.extend(arguments);
+        self.run(&all)?;
+        Ok(start.elapsed())
+    }
+
+    /// Stops every process of the mesh and keeps its data.
+    pub fn down(&self) -> anyhow::Result<()> {
+        self.run(&["down"]).map(drop)
+    }
+
+    /// What the runner says of the mesh now.
+    pub fn status(&self) -> anyhow::Result<Status> {
+        let output = self.run(&["status", "--json"])?;
+        serde_json::from_slice(&output.stdout).context("read the status of the mesh")
+    }
+
+    /// One process of the mesh as it is now.
+    pub fn part(&self, name: &str) -> anyhow::Result<Part> {
+        let part = self.status()?.parts.into_iter().find(|part| part.name == name);
+        part.with_context(|| format!("the mesh has no part {name}"))
+    }
+
+    /// Ends a process at once, as a crash would (SIGKILL); the supervisor starts it again.
+    pub fn kill(&self, name: &str) -> anyhow::Result<u32> {
+        let pid = self.part(name)?.pid.with_context(|| format!("{name} does not run"))?;
+        let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status()?;
+        if !killed.success() {
+            bail!("{name} (process {pid}) could not be killed");
+        }
+        Ok(pid)
+    }
+
+    /// The address of the gateway.
+    pub fn url(&self) -> anyhow::Result<String> {
+        Ok(self.status()?.url)
+    }
+
+    /// A client for its HTTP surface.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// The URL of a service's database, as superuser.
+    pub fn database_url(&self, name: &str) -> anyhow::Result<String> {
+        let text = std::fs::read_to_string(self.status()?.secrets)?;
+        let mut secrets: Secrets = serde_json::from_str(&text)?;
+        secrets.databases.remove(name).with_context(|| format!("the mesh has no database {name}"))
+    }
+
+    /// A connection to a service's database, as superuser.
+    pub async fn database(&self, name: &str) -> anyhow::Result<Client> {
+        testkit::connect(&self.database_url(name)?).await
+    }
+
+    /// The answer to `GET {path}` at the gateway, as JSON.
+    pub async fn get(&self, base: &str, path: &str) -> anyhow::Result<serde_json::Value> {
+        let response = self.http.get(format!("{base}{path}")).send().await?;
+        Ok(response.error_for_status()?.json().await?)
+    }
+
+    /// The folder with the state and the logs.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = Command::new(&self.runner);
+        let output = command.args(arguments).arg("--home").arg(self.home.path()).output()?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` ended with {}:\n{said}", arguments.join(" "), output.status)
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        let stopped = self.run(&["down"]).and_then(|_| self.run(&["reset", "--yes"]));
+        if let Err(error) = stopped {
+            #[expect(clippy::print_stderr, reason = "a test may not panic while it ends")]
+            {
+                eprintln!("the mesh in {} was not stopped: {error:#}", self.home.path().display());
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The system seen from outside: scenarios against a real mesh.
