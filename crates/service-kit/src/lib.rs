@@ -1,1 +1,34 @@
-//! Everything a service needs around its own work: settings, pool, migrations, HTTP, probes, tasks, shutdown.
+//! Everything a service needs around its own work: settings, pool, migrations, HTTP, probes, tasks,
+//! shutdown.
+//!
+//! It promises that a service is ready only while its checks agree, that every refusal is a
+//! problem, that no request and no connection is unbounded, and that the end comes in order. It
+//! knows routes, tasks and migrations only, neither outbox nor inbox nor bus, so that each
+//! service's `wire` shows its own flow. See [`Program`] for a whole service.
+
+mod app;
+mod config;
+mod error;
+mod etag;
+mod json;
+mod metrics;
+mod migrate;
+mod pool;
+mod probes;
+mod problem;
+mod program;
+mod server;
+mod service;
+mod tasks;
+mod telemetry;
+
+pub use config::{Config, LogFormat, Telemetry};
+pub use error::{BoxError, Error, chain};
+pub use etag::{Etag, Precondition};
+pub use json::Json;
+pub use migrate::migrate;
+pub use probes::Readiness;
+pub use problem::Problem;
+pub use program::{Program, main};
+pub use service::Service;
+pub use tasks::Tasks;

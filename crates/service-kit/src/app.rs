@@ -1,0 +1,193 @@
+//! What stands between the network and a service's routes: limits, time, panics, problems, traces.
+
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+};
+use opentelemetry::{KeyValue, global, metrics::Histogram, propagation::Extractor};
+use tokio::sync::Semaphore;
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use tracing::{Instrument as _, Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::{Config, Problem, json::BodyLimits, metrics, tasks::panic_message};
+
+/// Every answer names its service, so that the gateway can tell it from a sidecar's own.
+const SERVICE_HEADER: HeaderName = HeaderName::from_static("x-syncline-service");
+
+/// A service's own routes inside all layers, with the probes beside them.
+pub(crate) fn layered(
+    name: &'static str,
+    config: &Config,
+    routes: Router,
+    probes: Router,
+) -> Router {
+    let limits = BodyLimits {
+        bytes_max: config.http_body_bytes_max,
+        pause_max: Duration::from_millis(config.http_body_pause_ms_max),
+    };
+    let gate = Gate {
+        permits: Arc::new(Semaphore::new(config.http_requests_max)),
+        limit: Duration::from_millis(config.http_request_ms_max),
+        bodies: limits,
+    };
+    let observer = Observer { durations: metrics::request_duration(&global::meter("service-kit")) };
+    routes
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(limits.bytes_max))
+        .layer(from_fn_with_state(gate, pass_gate))
+        .merge(probes)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(speak_problem))
+        .layer(from_fn_with_state(observer, observe))
+        .layer(SetResponseHeaderLayer::overriding(SERVICE_HEADER, HeaderValue::from_static(name)))
+}
+
+#[derive(Clone)]
+struct Gate {
+    permits: Arc<Semaphore>,
+    limit: Duration,
+    bodies: BodyLimits,
+}
+
+/// Bounds how many requests are in work, and for how long each may be.
+async fn pass_gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let Ok(_permit) = gate.permits.try_acquire() else {
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests")
+            .detail("as many requests as allowed are in work; come again in a moment")
+            .into_response();
+    };
+    request.extensions_mut().insert(gate.bodies);
+    match tokio::time::timeout(gate.limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request took too long")
+                .detail(format!(
+                    "given up after {} ms; it may or may not have taken effect",
+                    gate.limit.as_millis()
+                ))
+                .into_response()
+        }
+    }
+}
+
+async fn no_route(request: Request) -> Problem {
+    Problem::not_found(format!("there is no route {}", request.uri().path()))
+}
+
+async fn no_method(request: Request) -> Problem {
+    let title = "The method is not allowed here";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title).detail(format!(
+        "{} is not allowed on {}; header allow names what is",
+        request.method(),
+        request.uri().path()
+    ))
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!(error = panic_message(panic.as_ref()), "a request panicked");
+    Problem::internal().into_response()
+}
+
+/// Refusals of the HTTP library itself are plain text: the same words become a problem.
+async fn speak_problem(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) || !is_plain(response.headers()) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let text = axum::body::to_bytes(body, 4096).await.unwrap_or_default();
+    let title = status.canonical_reason().unwrap_or("Refused");
+    let code = title.to_ascii_lowercase().replace(' ', "-");
+    let mut problem = Problem::new(status, &code, title);
+    if !text.is_empty() {
+        problem = problem.detail(String::from_utf8_lossy(&text));
+    }
+    let mut spoken = problem.into_response();
+    for (name, value) in &parts.headers {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            spoken.headers_mut().append(name, value.clone());
+        }
+    }
+    spoken
+}
+
+fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_none_or(|value| value.as_bytes().starts_with(b"text/"))
+}
+
+#[derive(Clone)]
+struct Observer {
+    durations: Histogram<f64>,
+}
+
+/// One span and one measurement per request; the caller's trace goes on in it.
+async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = route.unwrap_or_else(|| "none".to_owned());
+    let method = known(request.method().as_str());
+    let span = request_span(&request, method, &route);
+    let response = next.run(request).instrument(span.clone()).await;
+    let status = response.status();
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    let labels = [
+        KeyValue::new(metrics::METHOD, method),
+        KeyValue::new(metrics::ROUTE, route),
+        KeyValue::new(metrics::STATUS, i64::from(status.as_u16())),
+    ];
+    observer.durations.record(started.elapsed().as_secs_f64(), &labels);
+    response
+}
+
+fn request_span(request: &Request<Body>, method: &'static str, route: &str) -> Span {
+    let span = tracing::info_span!(
+        "http",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+    );
+    let parent =
+        global::get_text_map_propagator(|carrier| carrier.extract(&Headers(request.headers())));
+    // Fails only where no trace layer is installed, and then there is nothing to join.
+    let _ = span.set_parent(parent);
+    span
+}
+
+/// Methods are labels, so that a caller who invents methods must not invent series.
+fn known(method: &str) -> &'static str {
+    ["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS"]
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or("other")
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}

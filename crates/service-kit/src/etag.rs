@@ -1,0 +1,193 @@
+//! Optimistic writes: the state of a record as an `ETag`, and the caller's condition on it.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+};
+use contracts::Digest;
+
+use crate::Problem;
+
+/// The state of a record: `"{version}-{first 8 hex digits of its payload's digest}"`.
+///
+/// The version alone would not do: a source restored from a backup uses versions a second time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Etag {
+    version: i64,
+    digest: String,
+}
+
+/// What the caller demands of the record before its request is carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// `If-Match: *`: there is such a record.
+    Exists,
+    /// `If-None-Match: *`: there is no such record.
+    Absent,
+    /// `If-Match`: the record is in one of these states; empty where no tag was one of ours.
+    OneOf(Vec<Etag>),
+    /// `If-None-Match`: the record is in none of these states.
+    NoneOf(Vec<Etag>),
+}
+
+impl Etag {
+    /// The tag of this version with this payload.
+    pub fn of(version: i64, payload: &[u8]) -> Self {
+        Self { version, digest: Digest::of(payload).prefix() }
+    }
+
+    /// The version that the tag names.
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// The tag as the value of header `ETag`.
+    pub fn header(&self) -> HeaderValue {
+        HeaderValue::try_from(format!("\"{}-{}\"", self.version, self.digest))
+            .expect("digits and hex digits are legal in a header")
+    }
+
+    /// Reads the inside of a quoted tag; tags that are not ours match nothing and are no error.
+    fn parse(raw: &str) -> Option<Self> {
+        let (version, digest) = raw.split_once('-')?;
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let sound = digest.len() == 8 && digest.bytes().all(hex);
+        let canonical = version.bytes().all(|b| b.is_ascii_digit()) && !version.starts_with('0');
+        if !sound || !canonical {
+            return None;
+        }
+        Some(Self { version: version.parse().ok()?, digest: digest.to_owned() })
+    }
+}
+
+impl Precondition {
+    /// Reads `If-Match` and `If-None-Match`; only one of them may be there.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
+        let matching = tags(headers, &header::IF_MATCH)?;
+        let unlike = tags(headers, &header::IF_NONE_MATCH)?;
+        match (matching, unlike) {
+            (None, None) => Ok(Self::None),
+            (Some(Tags::Any), None) => Ok(Self::Exists),
+            (Some(Tags::List(tags)), None) => Ok(Self::OneOf(tags)),
+            (None, Some(Tags::Any)) => Ok(Self::Absent),
+            (None, Some(Tags::List(tags))) => Ok(Self::NoneOf(tags)),
+            (Some(_), Some(_)) => Err(malformed("send either If-Match or If-None-Match, not both")),
+        }
+    }
+
+    /// Whether a record in this state, or none at all, satisfies the condition.
+    pub fn holds(&self, current: Option<&Etag>) -> bool {
+        match (self, current) {
+            (Self::None, _) | (Self::Exists, Some(_)) | (Self::Absent | Self::NoneOf(_), None) => {
+                true
+            }
+            (Self::Exists | Self::OneOf(_), None) | (Self::Absent, Some(_)) => false,
+            (Self::OneOf(tags), Some(current)) => tags.contains(current),
+            (Self::NoneOf(tags), Some(current)) => !tags.contains(current),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Precondition {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Self::from_headers(&parts.headers)
+    }
+}
+
+enum Tags {
+    Any,
+    List(Vec<Etag>),
+}
+
+fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
+    let mut values = headers.get_all(name).iter().peekable();
+    if values.peek().is_none() {
+        return Ok(None);
+    }
+    let mut list = Vec::new();
+    for value in values {
+        let text = value.to_str().map_err(|_| malformed(&format!("{name} is no plain text")))?;
+        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            if tag == "*" {
+                return Ok(Some(Tags::Any));
+            }
+            list.extend(quoted(tag, name)?);
+        }
+    }
+    Ok(Some(Tags::List(list)))
+}
+
+/// A weak tag is legal but names no exact bytes, so it matches nothing here.
+fn quoted(tag: &str, name: &HeaderName) -> Result<Option<Etag>, Problem> {
+    let strong = tag.strip_prefix("W/").unwrap_or(tag);
+    let inside = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let Some(inside) = inside else {
+        return Err(malformed(&format!(
+            "{name} must be * or tags in double quotes, as ETag gave them"
+        )));
+    };
+    Ok(if strong == tag { Etag::parse(inside) } else { None })
+}
+
+fn malformed(detail: &str) -> Problem {
+    let title = "The condition cannot be read";
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-condition", title).detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&'static str, &str)]) -> Result<Precondition, Problem> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::try_from(*value).unwrap());
+        }
+        Precondition::from_headers(&headers)
+    }
+
+    #[test]
+    fn a_tag_that_was_given_is_recognised() {
+        let tag = Etag::of(7, b"abc");
+        assert_eq!(tag.header(), "\"7-ba7816bf\"");
+        let condition = read(&[("if-match", "\"7-ba7816bf\"")]).unwrap();
+        assert!(condition.holds(Some(&tag)));
+        assert!(!condition.holds(Some(&Etag::of(8, b"abc"))));
+        assert!(!condition.holds(Some(&Etag::of(7, b"abd"))));
+        assert!(!condition.holds(None));
+    }
+
+    #[test]
+    fn lists_and_several_headers_are_one_condition() {
+        let tags = [("if-match", "\"1-00000000\", W/\"7-ba7816bf\""), ("if-match", "\"x\"")];
+        let condition = read(&tags).unwrap();
+        assert_eq!(condition, Precondition::OneOf(vec![Etag::parse("1-00000000").unwrap()]));
+        assert!(!condition.holds(Some(&Etag::of(7, b"abc"))));
+    }
+
+    #[test]
+    fn a_star_asks_whether_there_is_anything() {
+        let tag = Etag::of(1, b"x");
+        assert!(read(&[("if-match", "*")]).unwrap().holds(Some(&tag)));
+        assert!(!read(&[("if-match", "*")]).unwrap().holds(None));
+        assert!(read(&[("if-none-match", "*")]).unwrap().holds(None));
+        assert!(!read(&[("if-none-match", "*")]).unwrap().holds(Some(&tag)));
+    }
+
+    #[test]
+    fn no_condition_always_holds() {
+        assert!(read(&[]).unwrap().holds(None));
+    }
+
+    #[test]
+    fn what_is_no_tag_is_refused() {
+        for bad in ["7-ba7816bf", "\"open", "'7'"] {
+            assert_eq!(read(&[("if-match", bad)]).unwrap_err().status(), StatusCode::BAD_REQUEST);
+        }
+        assert!(read(&[("if-match", "*"), ("if-none-match", "*")]).is_err());
+    }
+}

@@ -1,0 +1,191 @@
+//! Refusals over HTTP: RFC 9457 problems with a stable code and the fields at fault.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use contracts::FieldProblem;
+use opentelemetry::trace::TraceContextExt as _;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
+
+/// A refusal that can be returned from a handler.
+///
+/// A 503 asks the caller to come again in a second; every problem names the trace it happened in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem(Box<contracts::Problem>);
+
+impl Problem {
+    /// A problem of this kind; `code` is one stable word, or a few joined by `-`.
+    pub fn new(status: StatusCode, code: &str, title: &str) -> Self {
+        Self(Box::new(contracts::Problem::new(status.as_u16(), code, title)))
+    }
+
+    /// 404: there is no such thing.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found").detail(detail)
+    }
+
+    /// 412: the record is not in the state that the caller's condition names.
+    pub fn precondition_failed(detail: impl Into<String>) -> Self {
+        let title = "The record has changed";
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", title).detail(detail)
+    }
+
+    /// 422: the request can be read but breaks a rule.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        let title = "The request breaks a rule";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", title).detail(detail)
+    }
+
+    /// 503: not now; the same request may work in a moment.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        let title = "Not available at the moment";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title).detail(detail)
+    }
+
+    /// 500: our fault. The cause belongs into the log, never into the answer.
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error")
+            .detail("the request could not be carried out; the log names the cause")
+    }
+
+    /// The same problem with a sentence on this occurrence.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// The same problem with one more field at fault; `pointer` is a JSON Pointer into the body.
+    #[must_use]
+    pub fn field(
+        mut self,
+        pointer: impl Into<String>,
+        code: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        let (pointer, code, message) = (pointer.into(), code.into(), message.into());
+        self.0.errors.push(FieldProblem { pointer, code, message });
+        self
+    }
+
+    /// The problem as it is written.
+    pub fn body(&self) -> &contracts::Problem {
+        &self.0
+    }
+
+    /// The status it is answered with.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(mut self) -> Response {
+        let status = self.status();
+        let context = tracing::Span::current().context();
+        let span = context.span();
+        let span = span.span_context();
+        if span.is_valid() {
+            self.0.trace_id = Some(span.trace_id().to_string());
+        }
+        let body = serde_json::to_vec(&self.0).expect("a problem has string keys only");
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        let media_type = HeaderValue::from_static(contracts::Problem::MEDIA_TYPE);
+        headers.insert(header::CONTENT_TYPE, media_type);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<ValidationErrors> for Problem {
+    fn from(errors: ValidationErrors) -> Self {
+        let mut found = Vec::new();
+        collect("", &errors, &mut found);
+        found.sort_by(|a, b| (&a.pointer, &a.code).cmp(&(&b.pointer, &b.code)));
+        let mut problem = Self::invalid("see errors for each field and the rule it breaks");
+        problem.0.errors = found;
+        problem
+    }
+}
+
+fn collect(at: &str, errors: &ValidationErrors, found: &mut Vec<FieldProblem>) {
+    for (name, kind) in errors.errors() {
+        // A rule over a whole structure is reported under this name.
+        let pointer =
+            if name == "__all__" { at.to_owned() } else { format!("{at}/{}", escape(name)) };
+        match kind {
+            ValidationErrorsKind::Struct(inner) => collect(&pointer, inner, found),
+            ValidationErrorsKind::List(items) => {
+                for (index, inner) in items {
+                    collect(&format!("{pointer}/{index}"), inner, found);
+                }
+            }
+            ValidationErrorsKind::Field(broken) => {
+                found.extend(broken.iter().map(|error| field_problem(&pointer, error)));
+            }
+        }
+    }
+}
+
+fn field_problem(pointer: &str, error: &ValidationError) -> FieldProblem {
+    let message = error
+        .message
+        .as_ref()
+        .map_or_else(|| format!("must satisfy rule {}", error.code), ToString::to_string);
+    FieldProblem { pointer: pointer.to_owned(), code: error.code.to_string(), message }
+}
+
+/// One step of a JSON Pointer.
+pub(crate) fn escape(step: &str) -> String {
+    step.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use validator::Validate as _;
+
+    use super::*;
+
+    #[derive(validator::Validate)]
+    struct Shelf {
+        #[validate(length(min = 1, message = "must not be empty"))]
+        label: String,
+        #[validate(nested)]
+        boxes: Vec<Carton>,
+    }
+
+    #[derive(validator::Validate)]
+    struct Carton {
+        #[validate(range(min = 1))]
+        litres: u32,
+    }
+
+    #[test]
+    fn every_broken_rule_has_a_pointer() {
+        let shelf =
+            Shelf { label: String::new(), boxes: vec![Carton { litres: 2 }, Carton { litres: 0 }] };
+        let problem = Problem::from(shelf.validate().unwrap_err());
+        let found: Vec<_> =
+            problem.body().errors.iter().map(|e| (e.pointer.as_str(), e.code.as_str())).collect();
+        assert_eq!(found, [("/boxes/1/litres", "range"), ("/label", "length")]);
+        assert_eq!(problem.body().errors[1].message, "must not be empty");
+    }
+
+    #[test]
+    fn a_503_asks_to_come_again() {
+        let response = Problem::unavailable("the database is away").into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    }
+
+    #[test]
+    fn steps_of_a_pointer_are_escaped() {
+        assert_eq!(escape("a/b~c"), "a~1b~0c");
+    }
+}

@@ -1,0 +1,2 @@
+-- Whether the database answers, for readiness.
+select 1 as alive
