@@ -1,0 +1,142 @@
+//! Who leads: standby, leading or fenced.
+//!
+//! The lock keeps two relays from stealing the lead from each other for ever; the term, compared
+//! inside the seal itself, is what keeps a relay that lost it from numbering anything.
+
+use contracts::Term;
+
+/// What a relay knows about its right to number changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lease {
+    /// Another relay may lead: try to lock.
+    Standby,
+    /// This relay leads until a seal says otherwise.
+    Leading {
+        /// The number of the newest tick.
+        n: i64,
+        /// The snapshot that the newest tick read up to.
+        s1: String,
+        /// The term drawn at the takeover.
+        term: Term,
+    },
+    /// Another relay took over: this session has nothing more to say.
+    Fenced,
+}
+
+/// What the shell found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Another session holds the lock.
+    Denied,
+    /// The term was written into the tick row.
+    TookOver {
+        /// The number of the newest tick.
+        n: i64,
+        /// The snapshot that the newest tick read up to.
+        s1: String,
+        /// The term written.
+        term: Term,
+    },
+    /// A tick came back.
+    Ticked(Seal),
+    /// The session ended, or what it did is unknown.
+    Disconnected,
+}
+
+/// What a tick said about itself, read in its own snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal {
+    /// Changes that became visible since the last tick.
+    pub found: u64,
+    /// The new number and snapshot, if it numbered them.
+    pub sealed: Option<(i64, String)>,
+    /// Whether the tick row still held this relay's number and term.
+    pub mine: bool,
+    /// Whether the server is a primary; a standby's snapshot lists no running transactions.
+    pub on_primary: bool,
+    /// Whether its snapshot is not older than the last; it is after a dump and restore.
+    pub forward: bool,
+}
+
+/// What the shell does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Try to lock, and take over with a fresh term if that works.
+    TryLock,
+    /// Tick.
+    Tick,
+    /// Nothing was found; what is known to be sealed is all there was.
+    Idle,
+    /// This many changes were numbered.
+    Sealed(u64),
+    /// End the session; a new one starts as standby.
+    Disconnect,
+    /// Do not number anything in this database until a person has looked.
+    Refuse(Refusal),
+}
+
+/// Why a relay does not tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The server is not a primary.
+    NotPrimary,
+    /// Transaction ids went back: old segments would name other rows.
+    WentBack,
+}
+
+impl Lease {
+    /// What to do now.
+    pub fn next(&self) -> Output {
+        match self {
+            Self::Standby => Output::TryLock,
+            Self::Leading { .. } => Output::Tick,
+            Self::Fenced => Output::Disconnect,
+        }
+    }
+
+    /// Takes in what happened; answers what it means.
+    pub fn step(&mut self, input: Input) -> Output {
+        match input {
+            Input::Denied | Input::Disconnected => {
+                *self = Self::Standby;
+                self.next()
+            }
+            Input::TookOver { n, s1, term } => {
+                *self = Self::Leading { n, s1, term };
+                self.next()
+            }
+            Input::Ticked(seal) => self.ticked(seal),
+        }
+    }
+
+    fn ticked(&mut self, seal: Seal) -> Output {
+        let Self::Leading { n, s1, .. } = self else { return self.next() };
+        if !seal.on_primary {
+            *self = Self::Standby;
+            return Output::Refuse(Refusal::NotPrimary);
+        }
+        if !seal.mine {
+            *self = Self::Fenced;
+            return self.next();
+        }
+        if !seal.forward {
+            *self = Self::Standby;
+            return Output::Refuse(Refusal::WentBack);
+        }
+        match seal.sealed {
+            Some(sealed) => {
+                (*n, *s1) = sealed;
+                Output::Sealed(seal.found)
+            }
+            None if seal.found == 0 => Output::Idle,
+            // Somebody changed the tick row between this statement's snapshot and its update.
+            None => {
+                *self = Self::Fenced;
+                self.next()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
