@@ -18,7 +18,12 @@ pub struct Config {
     #[arg(long, env = "DAPR_GRPC_PORT", default_value_t = 50001)]
     pub dapr_grpc_port: u16,
     /// What this service shows to its sidecar; required with transport dapr
-    #[arg(long, env = "DAPR_API_TOKEN", hide_env_values = true, required_if_eq("transport", "dapr"))]
+    #[arg(
+        long,
+        env = "DAPR_API_TOKEN",
+        hide_env_values = true,
+        required_if_eq("transport", "dapr")
+    )]
     pub dapr_api_token: Option<SecretString>,
     /// What sidecars and other services show to this one, and this one to them
     #[arg(long, env = "APP_API_TOKEN", hide_env_values = true)]

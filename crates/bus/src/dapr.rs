@@ -23,7 +23,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Dapr {
     client: DaprClient<InterceptedService<Channel, ApiTokenInterceptor>>,
     http: reqwest::Client,
@@ -52,7 +52,7 @@ impl Dapr {
         envelope: Bytes,
     ) -> Result<(), Error> {
         let request = PublishEventRequest {
-            pubsub_name: component(lane).to_owned(),
+            pubsub_name: component(lane),
             topic: stream.as_str().to_owned(),
             data: envelope.into(),
             data_content_type: MEDIA_TYPE.to_owned(),
@@ -73,17 +73,13 @@ impl Dapr {
 
     pub(crate) fn peer(&self, app_id: &str) -> Peer {
         let base = format!("{}/invoke/{app_id}/method", self.base);
-        Peer::new(app_id, base, Some(self.token.clone()), &self.http)
+        Peer::new(app_id, &base, Some(self.token.clone()), &self.http)
     }
 }
 
 /// The component that carries a lane; one file each in `components/`.
-fn component(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Critical => "pubsub-critical",
-        Lane::Normal => "pubsub-normal",
-        Lane::Bulk => "pubsub-bulk",
-    }
+fn component(lane: Lane) -> String {
+    format!("pubsub-{lane}")
 }
 
 fn channel(port: u16) -> Channel {

@@ -76,7 +76,7 @@ pub struct Bus {
 
 #[derive(Debug, Clone)]
 enum Link {
-    Dapr(Dapr),
+    Dapr(Arc<Dapr>),
     Memory(Memory),
     None,
 }
@@ -86,7 +86,7 @@ impl Bus {
     pub fn connect(config: &Config) -> Result<Self, Error> {
         let http = peer::client();
         let link = match config.transport {
-            Transport::Dapr => Link::Dapr(Dapr::new(config, http.clone())?),
+            Transport::Dapr => Link::Dapr(Arc::new(Dapr::new(config, http.clone())?)),
             Transport::Memory => return Err(Error::MemoryIsForTests),
             Transport::None => Link::None,
         };
@@ -124,12 +124,7 @@ impl Bus {
     }
 
     /// Publishes one finished envelope. An error means that the outcome is unknown.
-    pub async fn publish(
-        &self,
-        stream: &Stream,
-        lane: Lane,
-        envelope: Bytes,
-    ) -> Result<(), Error> {
+    pub async fn publish(&self, stream: &Stream, lane: Lane, envelope: Bytes) -> Result<(), Error> {
         match &self.link {
             Link::Dapr(sidecar) => sidecar.publish(stream, lane, envelope).await,
             Link::Memory(hub) => hub.publish(stream, envelope).await,
@@ -154,6 +149,9 @@ impl Bus {
     }
 
     /// Routes that only holders of the app token may call; all others get 401.
+    ///
+    /// # Panics
+    /// If there are no routes to guard.
     pub fn guard(&self, routes: Router) -> Router {
         routes::guard(routes, self.app_token.clone())
     }
@@ -180,12 +178,12 @@ impl Bus {
     pub fn peer(&self, app_id: &str) -> Peer {
         match &self.link {
             Link::Dapr(sidecar) => sidecar.peer(app_id),
-            Link::Memory(_) | Link::None => Peer::new(app_id, String::new(), None, &self.http),
+            Link::Memory(_) | Link::None => Peer::new(app_id, "", None, &self.http),
         }
     }
 
     /// Another service, asked directly at its base URL, with this bus's app token.
     pub fn direct(&self, base_url: &str) -> Peer {
-        Peer::new(base_url, base_url.to_owned(), self.app_token.clone(), &self.http)
+        Peer::new(base_url, base_url, self.app_token.clone(), &self.http)
     }
 }

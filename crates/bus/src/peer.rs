@@ -29,12 +29,12 @@ pub struct Peer {
 impl Peer {
     /// A service at its base URL, which expects this app token.
     pub fn direct(base_url: &str, app_token: SecretString) -> Self {
-        Self::new(base_url, base_url.to_owned(), Some(app_token), &client())
+        Self::new(base_url, base_url, Some(app_token), &client())
     }
 
     pub(crate) fn new(
         name: &str,
-        base: String,
+        base: &str,
         token: Option<SecretString>,
         http: &reqwest::Client,
     ) -> Self {

@@ -26,13 +26,12 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 pub(crate) fn deliveries(subscriptions: Arc<Subscriptions>) -> Router {
     Router::new()
-        .route("/events/{stream}", post(deliver).fallback(unknown_route))
-        .route("/events/{stream}/{*rest}", any(unknown_route))
+        .route("/events/{*stream}", post(deliver).fallback(unknown_route))
         .route("/events", any(unknown_route))
         .route("/events/", any(unknown_route))
         .with_state(subscriptions)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(panicked))
+        .route_layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .route_layer(CatchPanicLayer::custom(panicked))
 }
 
 async fn deliver(
@@ -60,6 +59,7 @@ async fn unknown_route(uri: Uri) -> Response {
     refuse(StatusCode::INTERNAL_SERVER_ERROR, "unknown-route", "Unknown delivery route")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that the layer calls")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -68,7 +68,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 pub(crate) fn guard(routes: Router, expected: Option<SecretString>) -> Router {
-    routes.layer(middleware::from_fn_with_state(expected, check_token))
+    routes.route_layer(middleware::from_fn_with_state(expected, check_token))
 }
 
 async fn check_token(
