@@ -14,7 +14,11 @@ use axum::{
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
-use opentelemetry::{KeyValue, global, metrics::Histogram, propagation::Extractor};
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Histogram, Meter},
+    propagation::Extractor,
+};
 use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::{Instrument as _, Span, field::Empty};
@@ -29,6 +33,7 @@ const SERVICE_HEADER: HeaderName = HeaderName::from_static("x-syncline-service")
 pub(crate) fn layered(
     name: &'static str,
     config: &Config,
+    meter: &Meter,
     routes: Router,
     probes: Router,
 ) -> Router {
@@ -41,7 +46,7 @@ pub(crate) fn layered(
         limit: Duration::from_millis(config.http_request_ms_max),
         bodies: limits,
     };
-    let observer = Observer { durations: metrics::request_duration(&global::meter("service-kit")) };
+    let observer = Observer { durations: metrics::request_duration(meter) };
     routes
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -95,6 +100,7 @@ async fn no_method(request: Request) -> Problem {
     ))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!(error = panic_message(panic.as_ref()), "a request panicked");
     Problem::internal().into_response()
@@ -184,7 +190,8 @@ struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(|value| value.to_str().ok())
+        let value = self.0.get(key)?;
+        value.to_str().ok()
     }
 
     fn keys(&self) -> Vec<&str> {

@@ -11,7 +11,7 @@ pub struct Config {
     #[arg(long, env = "LISTEN", value_name = "ADDR")]
     pub listen: SocketAddr,
 
-    /// The service's own database, for example postgres://catalog@127.0.0.1/catalog.
+    /// The service's own database, for example `postgres://catalog@127.0.0.1/catalog`.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<SecretString>,
 

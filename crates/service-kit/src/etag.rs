@@ -1,8 +1,10 @@
 //! Optimistic writes: the state of a record as an `ETag`, and the caller's condition on it.
 
+use std::fmt;
+
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, StatusCode, header, request::Parts},
 };
 use contracts::Digest;
 
@@ -43,12 +45,6 @@ impl Etag {
         self.version
     }
 
-    /// The tag as the value of header `ETag`.
-    pub fn header(&self) -> HeaderValue {
-        HeaderValue::try_from(format!("\"{}-{}\"", self.version, self.digest))
-            .expect("digits and hex digits are legal in a header")
-    }
-
     /// Reads the inside of a quoted tag; tags that are not ours match nothing and are no error.
     fn parse(raw: &str) -> Option<Self> {
         let (version, digest) = raw.split_once('-')?;
@@ -59,6 +55,13 @@ impl Etag {
             return None;
         }
         Some(Self { version: version.parse().ok()?, digest: digest.to_owned() })
+    }
+}
+
+impl fmt::Display for Etag {
+    /// As the value of header `ETag`, with its quotes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}-{}\"", self.version, self.digest)
     }
 }
 
@@ -140,6 +143,8 @@ fn malformed(detail: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn read(pairs: &[(&'static str, &str)]) -> Result<Precondition, Problem> {
@@ -153,7 +158,7 @@ mod tests {
     #[test]
     fn a_tag_that_was_given_is_recognised() {
         let tag = Etag::of(7, b"abc");
-        assert_eq!(tag.header(), "\"7-ba7816bf\"");
+        assert_eq!(tag.to_string(), "\"7-ba7816bf\"");
         let condition = read(&[("if-match", "\"7-ba7816bf\"")]).unwrap();
         assert!(condition.holds(Some(&tag)));
         assert!(!condition.holds(Some(&Etag::of(8, b"abc"))));

@@ -5,8 +5,10 @@ use tokio_postgres::Client;
 
 use crate::{BoxError, Error};
 
-const LOCK: &str = include_str!("queries/lock_migrations.sql");
-const UNLOCK: &str = include_str!("queries/unlock_migrations.sql");
+const LOCK: &str = include_str!("../queries/lock_migrations.sql");
+const NAME_SCHEMA: &str = include_str!("../queries/name_schema.sql");
+const CREATE_SCHEMA: &str = include_str!("../queries/create_schema.sql");
+const UNLOCK: &str = include_str!("../queries/unlock_migrations.sql");
 
 /// Brings `schema` up to date, creating it first, and says how many migrations were applied.
 ///
@@ -41,7 +43,8 @@ async fn apply(
         .iter()
         .map(|(name, sql)| Migration::unapplied(name, sql))
         .collect::<Result<Vec<_>, _>>()?;
-    client.batch_execute(&format!("create schema if not exists {schema}")).await?;
+    client.execute(NAME_SCHEMA, &[&schema]).await?;
+    client.execute(CREATE_SCHEMA, &[]).await?;
     let mut runner = Runner::new(&migrations).set_abort_divergent(true).set_abort_missing(false);
     runner.set_migration_table_name(format!("{schema}.migration"));
     Ok(runner.run_async(client).await?.applied_migrations().len())

@@ -10,8 +10,8 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::{Config, Error};
 
-const CHECK_SERVER: &str = include_str!("queries/check_server.sql");
-const PING: &str = include_str!("queries/ping.sql");
+const CHECK_SERVER: &str = include_str!("../queries/check_server.sql");
+const PING: &str = include_str!("../queries/ping.sql");
 
 /// The oldest server whose behaviour the protocol was proven on.
 const SERVER_VERSION_MIN: i32 = 150_000;

@@ -78,7 +78,8 @@ impl Service {
 
     /// These routes with the probes and all layers, as they are served.
     pub fn app(&self, routes: Router) -> Router {
-        app::layered(self.name, &self.config, routes, self.probes.clone().routes())
+        let probes = self.probes.clone().routes();
+        app::layered(self.name, &self.config, &self.telemetry.meter(), routes, probes)
     }
 
     /// Serves on the address of the settings until the end; an error if a task failed.

@@ -2,7 +2,11 @@
 
 use std::io::IsTerminal as _;
 
-use opentelemetry::{global, trace::TracerProvider as _};
+use opentelemetry::{
+    global,
+    metrics::{Meter, MeterProvider as _},
+    trace::TracerProvider as _,
+};
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{
     Resource, metrics::SdkMeterProvider, propagation::TraceContextPropagator,
@@ -64,6 +68,11 @@ impl Telemetry {
     /// What `/metrics` gathers from.
     pub(crate) fn registry(&self) -> prometheus::Registry {
         self.registry.clone()
+    }
+
+    /// Where this crate's own instruments come from; other crates ask the global provider.
+    pub(crate) fn meter(&self) -> Meter {
+        self.meters.meter("service-kit")
     }
 
     /// Sends what is left; nothing is traced or counted afterwards.

@@ -1,0 +1,53 @@
+//! The pool of a service against a real database.
+
+use service_kit::{Error, Service, chain};
+use testkit::Database;
+
+use crate::world::config;
+
+fn service(database: &Database) -> Result<Service, Error> {
+    Service::start("sample", &config(&["--database-url", &database.url()]))
+}
+
+#[tokio::test]
+async fn connections_are_named_and_bounded_in_time() -> anyhow::Result<()> {
+    let database = Database::create("service-kit").await?;
+    let pool = service(&database)?.pool().await?;
+    let client = pool.get().await?;
+    let settings = "select current_setting('application_name') as name,
+        current_setting('statement_timeout') as statement,
+        current_setting('idle_in_transaction_session_timeout') as idle";
+    let row = client.query_one(settings, &[]).await?;
+    assert_eq!(row.get::<_, &str>("name"), "sample");
+    assert_eq!(row.get::<_, &str>("statement"), "10s");
+    assert_eq!(row.get::<_, &str>("idle"), "2s");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_forgets_commits_is_refused() -> anyhow::Result<()> {
+    let database = Database::create("service-kit").await?;
+    let forget = format!("alter database \"{}\" set synchronous_commit = off", database.name());
+    database.connect().await?.batch_execute(&forget).await?;
+    let error = service(&database)?.pool().await.unwrap_err();
+    assert!(chain(&error).contains("synchronous_commit is off"), "{}", chain(&error));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_not_waited_for() -> anyhow::Result<()> {
+    let database = Database::create("service-kit").await?;
+    let url = database.url();
+    drop(database);
+    let service = Service::start("sample", &config(&["--database-url", &url]))?;
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(5), service.pool()).await?;
+    assert!(asked.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_without_a_database_url_says_so() {
+    let service = Service::start("sample", &config(&[])).unwrap();
+    let error = service.pool().await.unwrap_err();
+    assert_eq!(chain(&error), "find database: DATABASE_URL is not set");
+}

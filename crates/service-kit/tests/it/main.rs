@@ -1,0 +1,7 @@
+//! A service as its callers, its database and its supervisor see it.
+
+mod database;
+mod ending;
+mod migrating;
+mod serving;
+mod world;

@@ -1,0 +1,195 @@
+//! Probes, limits and problems over real connections.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    routing::{get, put},
+};
+use opentelemetry::trace::TraceContextExt as _;
+use service_kit::{Json, Problem, Service};
+use tokio::sync::Notify;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::world::{Running, config};
+
+#[derive(serde::Deserialize, validator::Validate)]
+struct Body {
+    #[validate(length(min = 1))]
+    name: String,
+}
+
+fn routes() -> Router {
+    Router::new()
+        .route("/hello/{name}", get(|| async { "hello" }))
+        .route("/echo", put(|body: Json<Body>| async move { body.value.name }))
+        .route("/panic", get(panics))
+        .route("/trace", get(trace))
+}
+
+#[expect(clippy::panic, reason = "this is what is tested")]
+async fn panics() -> &'static str {
+    panic!("at the disco")
+}
+
+async fn trace() -> String {
+    tracing::Span::current().context().span().span_context().trace_id().to_string()
+}
+
+async fn started(args: &[&str]) -> Running {
+    let service = Service::start("sample", &config(args)).expect("sound settings");
+    Running::start(service, routes()).await
+}
+
+async fn problem(response: reqwest::Response) -> contracts::Problem {
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(response.headers()["x-syncline-service"], "sample");
+    let status = response.status().as_u16();
+    let problem: contracts::Problem = response.json().await.expect("a problem");
+    assert_eq!(problem.status, status);
+    problem
+}
+
+#[tokio::test]
+async fn a_service_answers_its_probes_and_names_itself() {
+    let service = started(&[]).await;
+    for path in ["/healthz", "/readyz"] {
+        let response = service.get(path).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["x-syncline-service"], "sample");
+    }
+    let version: serde_json::Value = service.get("/version").await.json().await.unwrap();
+    assert_eq!(version["service"], "sample");
+}
+
+#[tokio::test]
+async fn a_service_is_ready_only_while_every_check_agrees() {
+    let service = Service::start("sample", &config(&[])).unwrap();
+    service.ready_when("heads", || async { false });
+    service.ready_when("index", || async { Ok::<(), String>(()) });
+    let service = Running::start(service, routes()).await;
+    let refusal = problem(service.get("/readyz").await).await;
+    assert_eq!(refusal.detail.as_deref(), Some("waiting for heads"));
+    let response = service.get("/readyz?verbose").await;
+    assert_eq!(response.status(), 503);
+    let report: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(report["ready"], false);
+    assert_eq!(report["checks"][1]["name"], "heads");
+    assert_eq!(report["checks"][2], serde_json::json!({"name": "index", "ready": true}));
+}
+
+#[tokio::test]
+async fn what_no_route_takes_is_a_problem() {
+    let service = started(&[]).await;
+    assert_eq!(problem(service.get("/nowhere").await).await.code, "not-found");
+    let response = service.get("/echo").await;
+    assert_eq!(response.headers()["allow"], "PUT");
+    assert_eq!(problem(response).await.code, "method-not-allowed");
+    let response = service.get("/hello/%ff").await;
+    assert_eq!(response.status(), 200, "the handler reads no path, so nothing is wrong with it");
+}
+
+#[tokio::test]
+async fn refusals_of_the_library_become_problems() {
+    let routes =
+        Router::new().route("/n/{n}", get(|_: axum::extract::Path<u8>| async { "a number" }));
+    let service = Service::start("sample", &config(&[])).unwrap();
+    let service = Running::start(service, routes).await;
+    let refusal = problem(service.get("/n/many").await).await;
+    assert_eq!((refusal.status, refusal.code.as_str()), (400, "bad-request"));
+    assert!(refusal.detail.unwrap().contains("many"));
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_and_nothing_else_suffers() {
+    let service = started(&[]).await;
+    let refusal = problem(service.get("/panic").await).await;
+    assert_eq!((refusal.status, refusal.code.as_str()), (500, "internal"));
+    assert!(!refusal.detail.unwrap().contains("disco"));
+    assert_eq!(service.get("/hello/a").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_while_it_is_still_sent() {
+    let service = started(&[]).await;
+    let body = format!("{{\"name\":\"{}\"}}", "a".repeat(3 << 20));
+    let request = reqwest::Client::new().put(service.url("/echo")).body(body);
+    let request = request.header("content-type", "application/json");
+    assert_eq!(problem(request.send().await.unwrap()).await.code, "body-too-large");
+}
+
+#[tokio::test]
+async fn more_requests_than_allowed_are_refused_but_probes_are_not() {
+    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (enter, left) = (Arc::clone(&entered), Arc::clone(&leave));
+    let routes = Router::new().route(
+        "/wait",
+        get(|| async move {
+            enter.notify_one();
+            left.notified().await;
+            "done"
+        }),
+    );
+    let service = Service::start("sample", &config(&["--http-requests-max", "1"])).unwrap();
+    let service = Running::start(service, routes).await;
+    let waiting = reqwest::get(service.url("/wait"));
+    let others = async {
+        entered.notified().await;
+        let response = service.get("/wait").await;
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(problem(response).await.code, "overloaded");
+        assert_eq!(service.get("/readyz").await.status(), 200);
+        leave.notify_one();
+    };
+    let (waited, ()) = tokio::join!(waiting, others);
+    assert_eq!(waited.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let routes = Router::new().route("/never", get(std::future::pending::<&str>));
+    let service = Service::start("sample", &config(&["--http-request-ms-max", "20"])).unwrap();
+    let service = Running::start(service, routes).await;
+    assert_eq!(problem(service.get("/never").await).await.code, "timeout");
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let service = started(&["--http-idle-ms-max", "20"]).await;
+    let mut silent = tokio::net::TcpStream::connect(service.address).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut answer);
+    let ended = tokio::time::timeout(Duration::from_secs(5), read).await;
+    assert!(ended.is_ok(), "the connection is still open");
+}
+
+#[tokio::test]
+async fn the_callers_trace_goes_on_and_a_problem_names_it() {
+    let service = Service::start("sample", &config(&[])).unwrap();
+    let refuse = get(|| async { Problem::not_found("nothing here") });
+    let service = Running::start(service, routes().route("/refuse", refuse)).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let ask = |path| {
+        let request = reqwest::Client::new().get(service.url(path));
+        request.header("traceparent", &parent).send()
+    };
+    assert_eq!(ask("/trace").await.unwrap().text().await.unwrap(), trace);
+    let refusal = problem(ask("/refuse").await.unwrap()).await;
+    assert_eq!(refusal.trace_id.as_deref(), Some(trace));
+}
+
+#[tokio::test]
+async fn metrics_count_requests_by_route_without_foreign_labels() {
+    let service = started(&[]).await;
+    service.get("/hello/a").await;
+    service.get("/hello/b").await;
+    let text = service.get("/metrics").await.text().await.unwrap();
+    let line = text.lines().find(|line| {
+        line.starts_with("service_kit_request_duration_seconds_count")
+            && line.contains("route=\"/hello/{name}\"")
+    });
+    let line = line.unwrap_or_else(|| panic!("no such series in {text}"));
+    assert!(line.ends_with(" 2"), "{line}");
+    assert!(!text.contains("otel_scope") && !text.contains("target_info"), "{text}");
+}
