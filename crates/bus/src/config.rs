@@ -6,7 +6,9 @@ use clap::ValueEnum;
 use secrecy::SecretString;
 
 /// How a service reaches the others.
+// Flattened beside other settings of this name, of which clap would make equal groups.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// How envelopes travel: through the sidecar, or not at all (consumers then read the feed alone)
     #[arg(long, env = "TRANSPORT", default_value = "dapr")]

@@ -1,3 +1,7 @@
 //! The `gateway` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::main::<gateway::Gateway>()
+}
