@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use contracts::{Lane, MEDIA_TYPE, Stream};
 
-use crate::{Config, Error, Peer};
+use crate::{Config, Error, Peer, peer};
 
 /// Longer than the sidecar's own tries towards its broker; after it the outcome is unknown.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,13 +33,9 @@ pub(crate) struct Dapr {
 
 impl Dapr {
     pub(crate) fn new(config: &Config, http: reqwest::Client) -> Result<Self, Error> {
-        let invalid = || Error::Token("DAPR_API_TOKEN");
-        let token = config.dapr_api_token.clone().ok_or_else(invalid)?;
-        let interceptor = ApiTokenInterceptor::try_new(Some(token.expose_secret().to_owned()))
-            .map_err(|_| invalid())?;
-        if !interceptor.has_token() {
-            return Err(invalid());
-        }
+        let token = config.dapr_api_token.clone().filter(peer::is_token);
+        let token = token.ok_or(Error::Token("DAPR_API_TOKEN"))?;
+        let interceptor = ApiTokenInterceptor::new(Some(token.expose_secret().to_owned()));
         let channel = channel(config.dapr_grpc_port);
         let base = format!("http://127.0.0.1:{}/v1.0", config.dapr_http_port);
         Ok(Self { client: DaprClient::with_interceptor(channel, interceptor), http, base, token })

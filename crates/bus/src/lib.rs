@@ -85,6 +85,9 @@ impl Bus {
     /// Connects as configured. Call it inside a Tokio runtime; nothing is dialled before first use.
     pub fn connect(config: &Config) -> Result<Self, Error> {
         let http = peer::client();
+        if !peer::is_token(&config.app_api_token) {
+            return Err(Error::Token("APP_API_TOKEN"));
+        }
         let link = match config.transport {
             Transport::Dapr => Link::Dapr(Arc::new(Dapr::new(config, http.clone())?)),
             Transport::Memory => return Err(Error::MemoryIsForTests),

@@ -74,6 +74,12 @@ pub(crate) fn client() -> reqwest::Client {
         .expect("a client without TLS and proxy needs nothing that could be missing")
 }
 
+/// Fit to be shown in a header; an empty one would be no secret.
+pub(crate) fn is_token(token: &SecretString) -> bool {
+    let token = token.expose_secret();
+    !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
+}
+
 fn current_trace() -> Option<String> {
     let context = tracing::Span::current().context();
     let span = context.span().span_context().clone();
@@ -81,4 +87,50 @@ fn current_trace() -> Option<String> {
         let flags = span.trace_flags().to_u8();
         format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    fn ask() -> reqwest::Request {
+        let peer = Peer::direct("http://127.0.0.1:1/", SecretString::from("secret"));
+        peer.request(Method::GET, "/api?q=1").build().unwrap()
+    }
+
+    #[test]
+    fn a_question_shows_the_token_and_goes_where_it_should() {
+        let request = ask();
+        assert_eq!(request.url().as_str(), "http://127.0.0.1:1/api?q=1");
+        assert_eq!(request.headers()[TOKEN_HEADER], "secret");
+        assert!(!request.headers().contains_key(TRACE_HEADER));
+        assert_eq!(request.timeout(), None, "the client's own holds");
+    }
+
+    #[test]
+    fn a_question_continues_the_trace_of_the_current_span() {
+        let provider = SdkTracerProvider::builder().build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        let (trace, request) = tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("asks");
+            let trace = span.context().span().span_context().trace_id();
+            (trace, span.in_scope(ask))
+        });
+        let shown = request.headers()[TRACE_HEADER].to_str().unwrap();
+        assert!(shown.starts_with(&format!("00-{trace}-")), "{shown}");
+        contracts::TraceContext::parse(shown).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_shown_in_a_header_is_no_token() {
+        for raw in ["", "two words", "line\nbreak", "ä"] {
+            assert!(!is_token(&SecretString::from(raw)), "{raw:?}");
+        }
+        assert!(is_token(&SecretString::from("0a-_.~")));
+    }
 }
