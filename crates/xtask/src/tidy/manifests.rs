@@ -1,0 +1,164 @@
+//! What every `Cargo.toml` must say, and that what it asks for is really used.
+
+use crate::workspace::{Kind, Package};
+
+use super::rust::{names, parts};
+use super::tree::{Finding, Tree};
+
+/// Packages that the mesh is built on: some package's own code must name each of them.
+const REQUIRED: &[&str] = &[
+    "axum",
+    "dapr",
+    "deadpool-postgres",
+    "opentelemetry",
+    "redis",
+    "serde",
+    "tokio",
+    "tracing-opentelemetry",
+    "uuid",
+    "validator",
+];
+
+/// Required packages whose use is yet to come, with the reason.
+const NOT_YET: &[(&str, &str)] =
+    &[("redis", "comes with the cache and with the transport that needs no sidecar")];
+
+/// Dependencies that are used without being named in code, with the reason.
+const UNNAMED: &[(&str, &str)] = &[];
+
+/// Every package takes the workspace's lints.
+pub(super) fn lints_are_inherited(tree: &Tree) -> Vec<Finding> {
+    let manifests = manifests(tree);
+    let without = manifests.filter(|(_, text)| !text.contains("[lints]\nworkspace = true\n"));
+    without
+        .map(|(path, _)| Finding::file(path, "does not say `[lints] workspace = true`"))
+        .collect()
+}
+
+/// Every dependency takes its version from the workspace.
+pub(super) fn versions_are_shared(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in manifests(tree) {
+        let mut inside = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            if let Some(section) = line.strip_prefix('[') {
+                inside = section.contains("dependencies");
+            }
+            let asks = inside && line.contains('=') && !line.starts_with('#');
+            if asks && !line.contains("workspace = true") {
+                findings.push(Finding::line(path, number, "takes no version from the workspace"));
+            }
+        }
+    }
+    findings
+}
+
+/// No package has features: what is tested is what is shipped.
+pub(super) fn no_features(tree: &Tree) -> Vec<Finding> {
+    let with = manifests(tree).filter(|(_, text)| {
+        text.lines().any(|line| line == "[features]" || line.contains("optional = true"))
+    });
+    with.map(|(path, _)| Finding::file(path, "has features; no package of ours has")).collect()
+}
+
+/// Every dependency is named by the code that asks for it.
+pub(super) fn dependencies_are_used(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in &tree.packages {
+        let code = code(tree, package);
+        findings.extend(package.dependencies.iter().filter_map(|dependency| {
+            let name = dependency.name.as_str();
+            let used = names(&code, &name.replace('-', "_"))
+                || UNNAMED.iter().any(|(unnamed, _)| *unnamed == name);
+            let path = format!("{}/Cargo.toml", package.folder);
+            (!used).then(|| Finding::file(&path, format!("asks for {name}, which no code names")))
+        }));
+    }
+    findings
+}
+
+/// Each required package is a dependency of some package whose code names it.
+pub(super) fn required_packages_are_used(tree: &Tree) -> Vec<Finding> {
+    let missing = REQUIRED.iter().filter(|required| {
+        let later = NOT_YET.iter().any(|(name, _)| name == *required);
+        let used = tree.packages.iter().any(|package| {
+            package.uses(Kind::Normal).any(|name| name == **required)
+                && names(&code(tree, package), &required.replace('-', "_"))
+        });
+        later == used // neither missing, nor still excused once it is used
+    });
+    missing.map(|name| Finding::file("Cargo.toml", complaint(name))).collect()
+}
+
+fn complaint(required: &str) -> String {
+    if NOT_YET.iter().any(|(name, _)| *name == required) {
+        return format!("{required} is used now: take it out of NOT_YET (tidy/manifests.rs)");
+    }
+    format!("no package really uses {required}")
+}
+
+/// The packages' manifests.
+fn manifests(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
+    tree.packages.iter().filter_map(|package| {
+        let file = tree.file(&format!("{}/Cargo.toml", package.folder))?;
+        Some((file.path.as_str(), file.text.as_str()))
+    })
+}
+
+/// All code of a package, tests included.
+fn code(tree: &Tree, package: &Package) -> String {
+    tree.below(&package.folder, "rs").map(|file| parts(&file.text).code).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::tree::sample::{package, tree};
+
+    fn manifest(text: &str) -> Tree {
+        let mut tree = tree(&[("crates/bus/Cargo.toml", text)]);
+        tree.packages = vec![package("crates/bus", &[])];
+        tree
+    }
+
+    #[test]
+    fn a_package_without_the_lints_is_found() {
+        assert_eq!(lints_are_inherited(&manifest("[lints]\nworkspace = true\n")).len(), 0);
+        assert_eq!(lints_are_inherited(&manifest("[package]\nname = \"bus\"\n")).len(), 1);
+    }
+
+    #[test]
+    fn a_version_of_its_own_is_found() {
+        let shared = "[dependencies]\na.workspace = true\nb = { workspace = true }\n";
+        assert_eq!(versions_are_shared(&manifest(shared)).len(), 0);
+        let own = "[package]\nversion = \"1\"\n[dev-dependencies]\na = \"1.0\"\n";
+        assert_eq!(versions_are_shared(&manifest(own)).len(), 1);
+    }
+
+    #[test]
+    fn features_are_found() {
+        assert_eq!(no_features(&manifest("[dependencies]\n")).len(), 0);
+        assert_eq!(no_features(&manifest("[features]\ndefault = []\n")).len(), 1);
+    }
+
+    #[test]
+    fn a_dependency_that_no_code_names_is_found() {
+        let mut tree = tree(&[("crates/bus/src/lib.rs", "use tracing_opentelemetry::layer;")]);
+        tree.packages = vec![package("crates/bus", &[("tracing-opentelemetry", Kind::Normal)])];
+        assert_eq!(dependencies_are_used(&tree).len(), 0);
+        tree.files[0].text = "// tracing_opentelemetry\n".to_owned();
+        assert_eq!(dependencies_are_used(&tree).len(), 1);
+    }
+
+    #[test]
+    fn required_packages_that_nobody_uses_and_excuses_that_are_over_are_found() {
+        let mut tree = tree(&[("crates/bus/src/lib.rs", "use axum::Router;")]);
+        tree.packages = vec![package("crates/bus", &[("axum", Kind::Normal)])];
+        let missing = REQUIRED.len() - NOT_YET.len() - 1;
+        assert_eq!(required_packages_are_used(&tree).len(), missing);
+        tree.files[0].text = "use {axum, redis};".to_owned();
+        tree.packages =
+            vec![package("crates/bus", &[("axum", Kind::Normal), ("redis", Kind::Normal)])];
+        assert_eq!(required_packages_are_used(&tree).len(), missing + 1);
+    }
+}
