@@ -1,16 +1,244 @@
-//! `cargo x test`.
+//! `cargo x test`: every test, from nothing, stage by stage, with servers of its own.
 
-use std::process::ExitCode;
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use crate::settings::Settings;
+use crate::{
+    servers::ConsentArgs,
+    settings::Settings,
+    stages::{Stages, succeed},
+    workspace,
+};
+
+mod binary;
+mod world;
+
+use binary::{Binary, Outcome, Target};
+use world::World;
 
 /// What `cargo x test` may be told.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Only this stage (unit, integration, tick, doc, or a scenario: up, converge, rebuild ...);
+    /// any other word runs every test that has it in its name
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    #[command(flatten)]
+    consent: ConsentArgs,
+}
+
+/// The package whose tests see the system from outside.
+const SYSTEM: &str = "tests";
+/// The tests that are a stage of their own: package and module.
+const TICK: (&str, &str) = ("outbox", "tick");
+/// Scenarios in the order in which they teach; others follow.
+const SCENARIOS: &[&str] = &["up", "find", "converge", "rebuild"];
+/// Stages that need no servers.
+const UNIT: &str = "unit";
+const DOC: &str = "doc";
+
+/// A stage: some tests of some binaries.
+#[derive(Debug)]
+struct Stage {
+    name: String,
+    runs: Vec<Run>,
+}
+
+/// One run of one binary.
+#[derive(Debug)]
+struct Run {
+    binary: Binary,
+    arguments: Vec<String>,
+}
 
 /// Runs the command.
-pub(crate) fn run(_settings: &Settings, _args: &Args) -> Result<ExitCode> {
-    anyhow::bail!("not written yet")
+pub(crate) fn run(settings: &Settings, args: &Args) -> Result<ExitCode> {
+    let root = workspace::root();
+    let only = args.only.as_deref();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    let mut stages = Stages::default();
+    let mut chosen = Vec::new();
+    stages.run("build", || {
+        let binaries = binary::build(&settings.cargo, &root)?;
+        let told = format!("{} test binaries", binaries.len());
+        chosen = choose(binaries, only)?;
+        Ok(told)
+    });
+    let mut world = None;
+    if chosen.iter().any(|stage| stage.name != UNIT) {
+        let consent = args.consent.consent(settings);
+        let ready = stages.run("servers", || {
+            let started = World::start(settings, consent)?;
+            let told = started.to_string();
+            world = Some(started);
+            Ok(told)
+        });
+        if !ready {
+            chosen.clear(); // every other stage would fail for this one reason
+        }
+    }
+    for stage in chosen {
+        let tell = |command: &mut Command| world.iter().for_each(|world| world.tell(command));
+        stages.run(&stage.name, || stage.run(&tell, &interrupted));
+    }
+    if stages.all_well() && only.is_none_or(|only| only == DOC) {
+        stages.run(DOC, || documentation(settings, &root));
+    }
+    drop(world);
+    Ok(stages.finish("test"))
+}
+
+/// The examples in the documentation; cargo alone knows how to run them.
+fn documentation(settings: &Settings, root: &Path) -> Result<String> {
+    let mut cargo = Command::new(&settings.cargo);
+    succeed(cargo.current_dir(root).args(["test", "--workspace", "--doc"]))?;
+    Ok(String::new())
+}
+
+/// Sorts the binaries into stages and keeps what was asked for.
+fn choose(binaries: Vec<Binary>, only: Option<&str>) -> Result<Vec<Stage>> {
+    let is_system =
+        |binary: &Binary| binary.target == Target::Integration && binary.package == SYSTEM;
+    let (system, others): (Vec<_>, Vec<_>) = binaries.into_iter().partition(is_system);
+    let mut scenarios = Vec::new();
+    for binary in system {
+        let modules = binary.modules()?;
+        scenarios.extend(modules.into_iter().map(|module| (module, binary.clone())));
+    }
+    Ok(keep(sort(others, scenarios), only))
+}
+
+/// The stages in their order.
+fn sort(others: Vec<Binary>, mut scenarios: Vec<(String, Binary)>) -> Vec<Stage> {
+    let tick = format!("{}::", TICK.1);
+    let stage = |name: &str| Stage { name: name.to_owned(), runs: Vec::new() };
+    let (mut unit, mut integration, mut ticks) = (stage(UNIT), stage("integration"), stage(TICK.1));
+    for binary in others {
+        let arguments = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect();
+        if binary.target == Target::Unit {
+            unit.runs.push(Run { binary, arguments: Vec::new() });
+        } else if binary.package == TICK.0 {
+            ticks.runs.push(Run { binary: binary.clone(), arguments: arguments(&[&tick]) });
+            integration.runs.push(Run { binary, arguments: arguments(&["--skip", &tick]) });
+        } else {
+            integration.runs.push(Run { binary, arguments: Vec::new() });
+        }
+    }
+    let place = |name: &str| SCENARIOS.iter().position(|s| *s == name).unwrap_or(SCENARIOS.len());
+    scenarios.sort_by_key(|(name, _)| (place(name), name.clone()));
+    let scenarios = scenarios.into_iter().map(|(name, binary)| {
+        let arguments = vec!["--test-threads=1".to_owned(), format!("{name}::")];
+        Stage { name, runs: vec![Run { binary, arguments }] }
+    });
+    [unit, integration, ticks].into_iter().chain(scenarios).collect()
+}
+
+/// All stages, or the one of this name, or of all stages the tests with this word in their name.
+fn keep(mut stages: Vec<Stage>, only: Option<&str>) -> Vec<Stage> {
+    let Some(only) = only else { return stages };
+    if only == DOC {
+        return Vec::new();
+    }
+    if stages.iter().any(|stage| stage.name == only) {
+        stages.retain(|stage| stage.name == only);
+        return stages;
+    }
+    let mut named = Stage { name: only.to_owned(), runs: Vec::new() };
+    for run in stages.into_iter().flat_map(|stage| stage.runs) {
+        if !named.runs.iter().any(|known| known.binary.path == run.binary.path) {
+            let serial = run.arguments.into_iter().filter(|a| a.starts_with("--test-threads"));
+            let arguments = serial.chain([only.to_owned()]).collect();
+            named.runs.push(Run { binary: run.binary, arguments });
+        }
+    }
+    vec![named]
+}
+
+impl Stage {
+    /// Runs its tests to the end, also after one has failed.
+    fn run(&self, tell: &impl Fn(&mut Command), interrupted: &AtomicBool) -> Result<String> {
+        let (mut sum, mut bad) = (Outcome::default(), Vec::new());
+        for Run { binary, arguments } in &self.runs {
+            if interrupted.load(Ordering::Relaxed) {
+                bail!("interrupted");
+            }
+            let mut command = binary.command();
+            command.args(arguments);
+            tell(&mut command);
+            let outcome = binary.run(&mut command, interrupted)?;
+            sum.add(&outcome);
+            bad.extend((!outcome.well).then(|| binary.title()));
+        }
+        if !bad.is_empty() {
+            bail!("{} failed, {} passed: {}", sum.failed, sum.passed, bad.join(", "));
+        }
+        if sum.passed == 0 {
+            bail!("not one test ran");
+        }
+        Ok(format!("{} passed, {} ignored", sum.passed, sum.ignored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binary(package: &str, target: Target) -> Binary {
+        Binary {
+            package: package.to_owned(),
+            name: "it".to_owned(),
+            target,
+            folder: "/nowhere".into(),
+            path: format!("/{package}-{target:?}").into(),
+        }
+    }
+
+    fn stages() -> Vec<Stage> {
+        let others = vec![
+            binary("outbox", Target::Unit),
+            binary("outbox", Target::Integration),
+            binary("inbox", Target::Integration),
+        ];
+        let system = ["zebra", "rebuild", "up"]
+            .map(|name| (name.to_owned(), binary("tests", Target::Integration)));
+        sort(others, system.into())
+    }
+
+    fn names(stages: &[Stage]) -> Vec<&str> {
+        stages.iter().map(|stage| stage.name.as_str()).collect()
+    }
+
+    #[test]
+    fn every_test_belongs_to_one_stage_and_no_scenario_is_forgotten() {
+        let stages = stages();
+        assert_eq!(names(&stages), ["unit", "integration", "tick", "up", "rebuild", "zebra"]);
+        assert_eq!(stages[1].runs[0].arguments, ["--skip", "tick::"]);
+        assert_eq!(stages[2].runs[0].arguments, ["tick::"]);
+        assert_eq!(stages[5].runs[0].arguments, ["--test-threads=1", "zebra::"]);
+    }
+
+    #[test]
+    fn a_stage_can_be_asked_for_alone() {
+        assert_eq!(names(&keep(stages(), Some("tick"))), ["tick"]);
+        assert_eq!(names(&keep(stages(), Some("doc"))), [""; 0]);
+    }
+
+    #[test]
+    fn another_word_is_looked_for_in_every_binary_once() {
+        let kept = keep(stages(), Some("fence"));
+        assert_eq!(names(&kept), ["fence"]);
+        assert_eq!(kept[0].runs.len(), 4);
+        assert_eq!(kept[0].runs[3].arguments, ["--test-threads=1", "fence"]);
+    }
 }
