@@ -3,8 +3,12 @@
 //! Scenarios know the mesh as a user does: the local runner starts it, HTTP reaches it, and what it
 //! claims is recomputed from its databases.
 
+mod backup;
 mod mesh;
+mod proof;
 mod writers;
 
+pub use backup::Backup;
 pub use mesh::{Mesh, Part, Status};
+pub use proof::{Books, Ends, Equal};
 pub use writers::{Tally, Writers};

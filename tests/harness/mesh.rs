@@ -51,6 +51,7 @@ pub struct Part {
 
 #[derive(Deserialize)]
 struct Secrets {
+    app_token: String,
     databases: std::collections::BTreeMap<String, String>,
 }
 
@@ -114,9 +115,8 @@ impl Mesh {
 
     /// The URL of a service's database, as superuser.
     pub fn database_url(&self, name: &str) -> anyhow::Result<String> {
-        let text = std::fs::read_to_string(self.status()?.secrets)?;
-        let mut secrets: Secrets = serde_json::from_str(&text)?;
-        secrets.databases.remove(name).with_context(|| format!("the mesh has no database {name}"))
+        let mut databases = self.secrets()?.databases;
+        databases.remove(name).with_context(|| format!("the mesh has no database {name}"))
     }
 
     /// A connection to a service's database, as superuser.
@@ -130,9 +130,21 @@ impl Mesh {
         Ok(response.error_for_status()?.json().await?)
     }
 
+    /// Posts to a route that only services of the mesh and its operator may use.
+    pub async fn post_as_app(&self, url: &str) -> anyhow::Result<()> {
+        let request = self.http.post(url).header("dapr-api-token", self.secrets()?.app_token);
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// The folder with the state and the logs.
     pub fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    fn secrets(&self) -> anyhow::Result<Secrets> {
+        let text = std::fs::read_to_string(self.status()?.secrets)?;
+        serde_json::from_str(&text).context("read the secrets of the mesh")
     }
 
     fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {

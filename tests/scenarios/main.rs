@@ -1,5 +1,11 @@
 //! Scenarios: what a user is promised, shown on a whole mesh.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests index answers and report"
+)]
+
 mod converge;
 mod find;
 mod rebuild;
