@@ -1,16 +1,133 @@
-//! `cargo x doctor`.
+//! `cargo x doctor`: checks the machine and names the one line that mends each thing.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::settings::Settings;
+use crate::{
+    daprd,
+    home::{Home, HomeArgs},
+    install,
+    machine::{self, Search},
+    mesh::SERVICES,
+    ports, postgres, process,
+    progress::print_line,
+    settings::Settings,
+};
+
+/// The exit code when something is missing.
+const MISSING: u8 = 6;
 
 /// What `cargo x doctor` may be told.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    home: HomeArgs,
+}
 
-/// Runs the command.
-pub(crate) fn run(_settings: &Settings, _args: &Args) -> Result<ExitCode> {
-    anyhow::bail!("not written yet")
+/// One thing that was looked at.
+enum Finding {
+    /// It is as it should be.
+    Well(String),
+    /// It is not, but the mesh runs all the same.
+    Note(String),
+    /// Without it the mesh does not run; the line that mends it.
+    Missing(String, String),
+}
+
+/// Looks at everything that `up` needs, changes nothing, and says what it found.
+pub(crate) fn run(settings: &Settings, args: &Args) -> Result<ExitCode> {
+    let home = args.home.home()?;
+    let findings = [
+        ("cargo", cargo(settings)),
+        ("setpriv", setpriv(settings)),
+        ("postgres", database(settings, &home)),
+        ("redis", redis(settings)),
+        ("daprd", sidecar(settings)),
+        ("ports", documented_ports(&home)),
+    ];
+    let mut missing = false;
+    for (name, finding) in findings {
+        let line = match finding {
+            Finding::Well(what) => format!("  ok       {name:<10} {what}"),
+            Finding::Note(what) => format!("  note     {name:<10} {what}"),
+            Finding::Missing(what, mend) => {
+                missing = true;
+                format!("  missing  {name:<10} {what}\n           mend it with: {mend}")
+            }
+        };
+        print_line(&line);
+    }
+    Ok(if missing { ExitCode::from(MISSING) } else { ExitCode::SUCCESS })
+}
+
+fn cargo(settings: &Settings) -> Finding {
+    match machine::version_of(&settings.cargo) {
+        Some(version) => Finding::Well(version),
+        None => Finding::Missing(
+            format!("{} does not run", settings.cargo.display()),
+            "install Rust from https://rustup.rs".to_owned(),
+        ),
+    }
+}
+
+fn setpriv(settings: &Settings) -> Finding {
+    match machine::in_path(settings, "setpriv") {
+        Some(path) => Finding::Well(path.display().to_string()),
+        None => Finding::Missing("not found".to_owned(), machine::SETPRIV_MEND.to_owned()),
+    }
+}
+
+fn database(settings: &Settings, home: &Home) -> Finding {
+    let mend = || install::POSTGRES.mend(settings);
+    match machine::postgres(settings, postgres::data_version(home)) {
+        Search::Found(found) => match process::is_root().then(machine::postgres_user) {
+            Some(Err(error)) => Finding::Missing(found.version, format!("{error:#}")),
+            Some(Ok(user)) => {
+                let path = found.path.display();
+                Finding::Well(format!("{} in {path}, runs as {user}", found.version))
+            }
+            None => Finding::Well(format!("{} in {}", found.version, found.path.display())),
+        },
+        Search::Unfit(what) => Finding::Missing(format!("there is only {what}"), mend()),
+        Search::Absent => Finding::Missing("not found, 15 or newer is needed".to_owned(), mend()),
+    }
+}
+
+fn redis(settings: &Settings) -> Finding {
+    let mend = || install::REDIS.mend(settings);
+    match machine::redis(settings) {
+        Search::Found(found) => {
+            Finding::Well(format!("{} ({})", found.version, found.path.display()))
+        }
+        Search::Unfit(what) => Finding::Missing(format!("there is only {what}"), mend()),
+        Search::Absent => Finding::Missing("not found, 7 or newer is needed".to_owned(), mend()),
+    }
+}
+
+fn sidecar(settings: &Settings) -> Finding {
+    match daprd::find(settings) {
+        Ok(Some(found)) => Finding::Well(format!("{} ({})", found.version, found.path.display())),
+        Ok(None) if daprd::go(settings).is_some() => Finding::Note(format!(
+            "not found; `cargo x up` or `cargo x daprd` builds {} once, in about 4 minutes",
+            daprd::VERSION
+        )),
+        Ok(None) => Finding::Missing("not found".to_owned(), daprd::MEND.to_owned()),
+        Err(error) => Finding::Missing(format!("{error:#}"), daprd::MEND.to_owned()),
+    }
+}
+
+fn documented_ports(home: &Home) -> Finding {
+    if home.is_supervised() {
+        return Finding::Well(format!("the mesh is up, see: {}", home.command("status")));
+    }
+    let taken: Vec<String> = SERVICES
+        .iter()
+        .filter(|service| !ports::is_free(service.port))
+        .map(|service| format!("{} ({})", service.port, service.name))
+        .collect();
+    if taken.is_empty() {
+        return Finding::Well("the documented ones are free".to_owned());
+    }
+    Finding::Note(format!("taken: {}; the next free ones will be used", taken.join(", ")))
 }

@@ -1,18 +1,36 @@
 //! The developer's commands: `cargo x up`, `test`, `check` and their kin.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks by printing")]
 
+mod build;
 mod check;
+mod daprd;
 mod doctor;
 mod down;
+mod home;
+mod install;
 mod logs;
+mod machine;
+mod mesh;
+mod parts;
+mod plan;
+mod ports;
+mod postgres;
+mod process;
+mod progress;
+mod redis;
 mod reset;
 mod sample;
+mod secrets;
+mod servers;
 mod settings;
 mod sql;
+mod stages;
 mod status;
+mod supervise;
 mod test;
 mod tidy;
 mod up;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -46,6 +64,11 @@ enum Command {
     Reset(reset::Args),
     /// Checks the machine and names the one line that mends each thing.
     Doctor(doctor::Args),
+    /// Finds the Dapr sidecar's program, or builds it.
+    Daprd(daprd::Args),
+    /// Owns the processes of a mesh; `up --detach` starts it.
+    #[command(hide = true)]
+    Supervise(supervise::Args),
 
     // the work on the code
     /// Format, lint, tidy, SQL, docs: the same on a desk and in CI.
@@ -79,6 +102,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Logs(args) => logs::run(settings, args),
         Command::Reset(args) => reset::run(settings, args),
         Command::Doctor(args) => doctor::run(settings, args),
+        Command::Daprd(args) => daprd::run(settings, args),
+        Command::Supervise(args) => supervise::run(settings, args),
         Command::Check(args) => check::run(settings, args),
         Command::Tidy(args) => tidy::run(settings, args),
         Command::Sql(args) => sql::run(settings, args),

@@ -27,3 +27,30 @@ pub(crate) struct Settings {
     #[arg(long, env = "CARGO", global = true, hide = true, default_value = "cargo")]
     pub(crate) cargo: PathBuf,
 }
+
+impl Settings {
+    /// Whether nobody is there to be asked.
+    pub(crate) fn is_ci(&self) -> bool {
+        !matches!(self.ci.as_str(), "" | "0" | "false")
+    }
+
+    /// Where Syncline keeps what it built.
+    pub(crate) fn cache(&self) -> PathBuf {
+        let base = self.xdg_cache_home.clone().unwrap_or_else(|| self.user_home.join(".cache"));
+        base.join("syncline")
+    }
+
+    /// Settings of a machine that says nothing.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            pg_bin: None,
+            daprd: None,
+            ci: String::new(),
+            user_home: "/nonexistent".into(),
+            xdg_cache_home: None,
+            path: String::new(),
+            cargo: "cargo".into(),
+        }
+    }
+}

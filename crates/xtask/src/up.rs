@@ -1,16 +1,266 @@
-//! `cargo x up`.
+//! `cargo x up`: from nothing to a running mesh.
 
-use std::process::ExitCode;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 
-use crate::settings::Settings;
+use crate::{
+    build::{self, Profile},
+    daprd,
+    home::{self, Home, HomeArgs},
+    install, machine,
+    mesh::Transport,
+    plan::{Phase, Plan, SetSetting, State},
+    ports, postgres,
+    progress::{self, Step},
+    sample,
+    servers::ConsentArgs,
+    settings::Settings,
+    supervise,
+};
 
 /// What `cargo x up` may be told.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    home: HomeArgs,
+    /// Return when all is ready, and leave the mesh running
+    #[arg(long)]
+    detach: bool,
+    /// Load nothing
+    #[arg(long)]
+    empty: bool,
+    /// How changes travel: through sidecars and a broker, or by the relay's feed alone
+    #[arg(long, value_enum, default_value_t = Transport::Dapr)]
+    transport: Transport,
+    #[command(flatten)]
+    consent: ConsentArgs,
+    /// Add this to every documented port
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    port_offset: u16,
+    /// A setting of one service, added or overridden; may be given many times
+    #[arg(long, value_name = "SERVICE.NAME=VALUE")]
+    set: Vec<SetSetting>,
+    /// Build the services to run fast, which takes longer
+    #[arg(long, conflicts_with = "no_build")]
+    release: bool,
+    /// Take the services' programs that lie beside this one
+    #[arg(long, env = "SYNCLINE_NO_BUILD", hide_env = true)]
+    no_build: bool,
+}
 
-/// Runs the command.
-pub(crate) fn run(_settings: &Settings, _args: &Args) -> Result<ExitCode> {
-    anyhow::bail!("not written yet")
+/// Brings the mesh up and says where to look.
+pub(crate) fn run(settings: &Settings, args: &Args) -> Result<ExitCode> {
+    let begun = Instant::now();
+    let home = args.home.home()?;
+    progress::say("home", &home.root().display().to_string());
+    home.create()?;
+    if home.is_supervised() {
+        return already_up(&home, args);
+    }
+    let plan = plan(settings, args, &home)?;
+    home::write(&home.plan_file(), &plan)?;
+    home.turn_logs()?;
+    let _ = fs::remove_file(home.state_file().with_extension("json.new"));
+    if args.detach { detached(&home, args, begun) } else { attached(&home, args, begun) }
+}
+
+fn already_up(home: &Home, args: &Args) -> Result<ExitCode> {
+    let plan = Plan::read(home)?.context("a supervisor runs without a plan")?;
+    if plan.transport != args.transport {
+        bail!(
+            "this mesh is up with transport {}; first stop it with: {}",
+            plan.transport,
+            home.command("down")
+        );
+    }
+    progress::say("up", "this mesh is up already");
+    wait_ready(home, None, 0)?;
+    say_where(home, &plan)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds, brings and builds what is needed, and decides what is to run.
+fn plan(settings: &Settings, args: &Args, home: &Home) -> Result<Plan> {
+    let consent = args.consent.consent(settings);
+    machine::require_setpriv(settings)?;
+    let checking = Step::begin("checking", "PostgreSQL, Redis, daprd");
+    let major = postgres::data_version(home);
+    let ready = machine::postgres(settings, major).found();
+    checking.drop_line();
+    let server = ready.map_or_else(|| install::postgres(settings, major, consent), Ok)?;
+    let mut found = format!("postgres {}", server.version);
+    let mut redis = None;
+    let mut sidecar = None;
+    if args.transport == Transport::Dapr {
+        let server = install::redis(settings, consent)?;
+        found.push_str(&format!(", redis {}", server.version));
+        redis = Some(server.path);
+        if let Some(program) = daprd::find(settings)? {
+            found.push_str(&format!(", daprd {}", program.version));
+            sidecar = Some(program.path);
+        }
+    }
+    progress::say("found", &found);
+    let programs = build::services(settings, profile(args))?;
+    if args.transport == Transport::Dapr && sidecar.is_none() {
+        sidecar = Some(daprd::build(settings)?.path);
+    }
+    let kept = Plan::read(home)?.map(|plan| plan.ports).unwrap_or_default();
+    Ok(Plan {
+        transport: args.transport,
+        ports: ports::allot(args.transport, args.port_offset, &kept)?,
+        programs,
+        postgres: postgres::place(home, server.path)?,
+        redis,
+        daprd: sidecar,
+        set: args.set.clone(),
+    })
+}
+
+fn profile(args: &Args) -> Profile {
+    match (args.no_build, args.release) {
+        (true, _) => Profile::Nothing,
+        (false, true) => Profile::Release,
+        (false, false) => Profile::Debug,
+    }
+}
+
+/// This process is the supervisor; another thread watches until all is ready and loads the sample.
+fn attached(home: &Home, args: &Args, begun: Instant) -> Result<ExitCode> {
+    let watched = home.clone();
+    let load = !args.empty;
+    let _ = fs::remove_file(home.state_file());
+    thread::spawn(move || {
+        let result = wait_phase(&watched).and_then(|phase| match phase {
+            Phase::Ready => {
+                if load {
+                    load_sample(&watched)?;
+                }
+                say_ready(&watched, begun, "Ctrl-C")
+            }
+            Phase::Starting | Phase::Stopping | Phase::Stopped | Phase::Failed => Ok(()),
+        });
+        if let Err(error) = result {
+            progress::say("sample", &format!("not loaded: {error:#}"));
+        }
+    });
+    supervise::supervise(home)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The supervisor is a process of its own; this one shows what it says until all is ready.
+fn detached(home: &Home, args: &Args, begun: Instant) -> Result<ExitCode> {
+    let _ = fs::remove_file(home.state_file());
+    let log = home.open_log("supervisor")?;
+    let mut child = home::this_program()?
+        .args(["supervise", "--home"])
+        .arg(home.root())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("starting the supervisor")?;
+    wait_ready(home, Some(&mut child), 0)?;
+    if !args.empty {
+        load_sample(home)?;
+    }
+    say_ready(home, begun, &home.command("down"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what the supervisor says from a place in its log on, until the mesh is ready or will not be.
+fn wait_ready(home: &Home, mut supervisor: Option<&mut Child>, from: usize) -> Result<()> {
+    let log = home.log("supervisor");
+    let mut shown = from;
+    loop {
+        let phase = State::read(home)?.map(|state| state.phase);
+        let ended = match supervisor.as_mut() {
+            Some(child) => child.try_wait()?.is_some(),
+            None => !home.is_supervised(),
+        };
+        shown = show(&log, shown)?;
+        match phase {
+            Some(Phase::Ready) if !ended => return Ok(()),
+            Some(Phase::Failed) => {
+                let why = State::read(home)?.and_then(|state| state.error).unwrap_or_default();
+                bail!("the mesh did not come up: {why}");
+            }
+            Some(Phase::Stopped) => bail!("the mesh was stopped while it came up"),
+            _ if ended => bail!("the supervisor ended, see {}", log.display()),
+            _ => thread::sleep(Duration::from_millis(30)),
+        }
+    }
+}
+
+/// Waits for the end of the start, whichever it is.
+fn wait_phase(home: &Home) -> Result<Phase> {
+    loop {
+        match State::read(home)?.map(|state| state.phase) {
+            None | Some(Phase::Starting) => thread::sleep(Duration::from_millis(30)),
+            Some(phase) => return Ok(phase),
+        }
+    }
+}
+
+/// Prints the whole lines of a log after the first bytes; answers how many bytes are shown now.
+fn show(log: &std::path::Path, shown: usize) -> Result<usize> {
+    let Ok(file) = fs::File::open(log) else { return Ok(shown) };
+    let mut reader = BufReader::new(file);
+    reader.by_ref().take(shown as u64).read_to_end(&mut Vec::new())?;
+    let mut end = shown;
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 && line.ends_with('\n') {
+        progress::print_raw(&line);
+        end += line.len();
+        line.clear();
+    }
+    Ok(end)
+}
+
+/// Loads the sample through the gateway, once in the life of a home.
+fn load_sample(home: &Home) -> Result<()> {
+    if home.loaded_file().exists() {
+        return Ok(());
+    }
+    let plan = Plan::read(home)?.context("the plan is gone")?;
+    let mut step = Step::begin("sample", "loading products and categories");
+    let mut total = 0;
+    let loaded = sample::load(&plan.url()?, &mut |done, of| {
+        total = of;
+        step.doing(format!("loading, {done} of {of}"));
+    });
+    if let Err(error) = loaded {
+        step.drop_line();
+        let mend = home.command("up");
+        return Err(error.context(format!(
+            "the mesh is up, but loading the sample stopped; try again with: {mend}"
+        )));
+    }
+    step.done(&format!("{total} products and categories"));
+    fs::write(home.loaded_file(), "").context("noting that the sample is loaded")
+}
+
+fn say_ready(home: &Home, begun: Instant, stop: &str) -> Result<()> {
+    let plan = Plan::read(home)?.context("the plan is gone")?;
+    progress::say("ready", &format!("after {}", progress::duration(begun.elapsed())));
+    say_where(home, &plan)?;
+    progress::say("stop", stop);
+    Ok(())
+}
+
+fn say_where(home: &Home, plan: &Plan) -> Result<()> {
+    let url = plan.url()?;
+    progress::say("look", &format!("{url}    transport {}", plan.transport));
+    progress::say("try", &format!("curl '{url}/api/v1/search?q=hoodie'"));
+    progress::say("more", &format!("{}, {}", home.command("status"), home.command("logs catalog")));
+    Ok(())
 }

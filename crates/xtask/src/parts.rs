@@ -1,0 +1,248 @@
+//! The processes of a mesh: how each is started and how it says that it is ready.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    home::Home,
+    mesh::{Database, SERVICES, Service, Setting, Transport},
+    plan::{Kind, Plan},
+    ports, postgres, process, redis,
+    secrets::{SUPERUSER, Secrets},
+    workspace,
+};
+
+/// What children may inherit; a setting that happens to be in the user's shell must not reach them.
+const INHERITED: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "RUST_BACKTRACE",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+];
+
+/// One process to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Where it listens.
+    pub(crate) port: u16,
+    /// The service that it is, or stands beside.
+    service: Option<&'static Service>,
+}
+
+/// All that is needed to start and ask the parts of one mesh.
+pub(crate) struct Parts<'a> {
+    /// Its home.
+    pub(crate) home: &'a Home,
+    /// What is to run.
+    pub(crate) plan: &'a Plan,
+    /// Its passwords.
+    pub(crate) secrets: &'a Secrets,
+}
+
+/// The parts of a plan, in the order in which they start.
+pub(crate) fn of(plan: &Plan) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut add = |name: String, kind: Kind, port: u16, service: Option<&'static Service>| {
+        parts.push(Part { name, kind, port, service });
+    };
+    add("postgres".to_owned(), Kind::Postgres, plan.port("postgres")?, None);
+    if plan.transport == Transport::Dapr {
+        add("redis".to_owned(), Kind::Redis, plan.port("redis")?, None);
+        for service in SERVICES {
+            let name = service.sidecar();
+            let port = plan.port(&ports::of_sidecar(&name, "http"))?;
+            add(name, Kind::Sidecar, port, Some(service));
+        }
+    }
+    for service in SERVICES {
+        add(service.name.to_owned(), Kind::Service, plan.port(service.name)?, Some(service));
+    }
+    Ok(parts)
+}
+
+impl Part {
+    /// Where it can be asked over HTTP.
+    pub(crate) fn url(&self) -> Option<String> {
+        match self.kind {
+            Kind::Service | Kind::Sidecar => Some(format!("http://127.0.0.1:{}", self.port)),
+            Kind::Postgres | Kind::Redis => None,
+        }
+    }
+
+    /// A part that is never started.
+    #[cfg(test)]
+    pub(crate) fn for_tests(name: &str, kind: Kind) -> Self {
+        Self { name: name.to_owned(), kind, port: 0, service: None }
+    }
+}
+
+impl Parts<'_> {
+    /// The process of a part, as it is to be started.
+    pub(crate) fn command(&self, part: &Part) -> Result<Command> {
+        match (part.kind, part.service) {
+            (Kind::Postgres, _) => Ok(self.clean(postgres::server(&self.plan.postgres, part.port))),
+            (Kind::Redis, _) => {
+                let program = self.plan.redis.as_ref().context("the plan names no Redis")?;
+                let password = &self.secrets.redis_password;
+                Ok(self.clean(redis::server(self.home, program, part.port, password)?))
+            }
+            (Kind::Sidecar, Some(service)) => self.sidecar(service),
+            (Kind::Service, Some(service)) => self.service(service),
+            (Kind::Sidecar | Kind::Service, None) => anyhow::bail!("{} has no service", part.name),
+        }
+    }
+
+    /// The migration of a service's database, by its owner.
+    pub(crate) fn migration(&self, service: &Service) -> Result<Command> {
+        let mut command = self.clean(process::tied(self.program(service)?, None));
+        command.arg("migrate").env("DATABASE_URL", self.secrets.url(&service.owner_role())?);
+        self.shared_settings(&mut command, service)?;
+        Ok(command)
+    }
+
+    /// Whether a part does its job now; if not, why.
+    pub(crate) fn ready(&self, part: &Part) -> Result<(), String> {
+        match part.kind {
+            Kind::Postgres => {
+                let password = self.secrets.password(SUPERUSER).map_err(|e| e.to_string())?;
+                postgres::answers(&self.plan.postgres, part.port, password)
+            }
+            Kind::Redis => redis::answers(part.port, &self.secrets.redis_password),
+            Kind::Sidecar => get(part.port, "/v1.0/healthz"),
+            Kind::Service => get(part.port, "/readyz"),
+        }
+    }
+
+    fn service(&self, service: &Service) -> Result<Command> {
+        let mut command = self.clean(process::tied(self.program(service)?, None));
+        if service.has_database() {
+            command.env("DATABASE_URL", self.secrets.url(service.name)?);
+        }
+        self.shared_settings(&mut command, service)?;
+        for setting in service.settings {
+            self.own_setting(&mut command, *setting)?;
+        }
+        for set in self.plan.set.iter().filter(|set| set.service == service.name) {
+            command.env(&set.name, &set.value);
+        }
+        Ok(command)
+    }
+
+    fn shared_settings(&self, command: &mut Command, service: &Service) -> Result<()> {
+        let listen = format!("127.0.0.1:{}", self.plan.port(service.name)?);
+        command
+            .env("LISTEN", listen)
+            .env("LOG_FORMAT", "text")
+            .env("TRANSPORT", self.plan.transport.to_string())
+            .env("APP_API_TOKEN", &self.secrets.app_token);
+        if self.plan.transport == Transport::Dapr {
+            let port = |which| self.plan.port(&ports::of_sidecar(&service.sidecar(), which));
+            command
+                .env("DAPR_HTTP_PORT", port("http")?.to_string())
+                .env("DAPR_GRPC_PORT", port("grpc")?.to_string())
+                .env("DAPR_API_TOKEN", self.sidecar_token(service)?);
+        }
+        Ok(())
+    }
+
+    fn own_setting(&self, command: &mut Command, setting: Setting) -> Result<()> {
+        match setting {
+            Setting::Sources(name) => {
+                let masters = SERVICES.iter().filter(|one| one.database == Database::Masters);
+                let urls: Result<Vec<String>> = masters
+                    .map(|one| Ok(format!("{}={}", one.name, self.secrets.url(&one.relay_role())?)))
+                    .collect();
+                command.env(name, urls?.join(","));
+            }
+            Setting::Peer(name, peer) => {
+                if self.plan.transport == Transport::None {
+                    command.env(name, format!("http://127.0.0.1:{}", self.plan.port(peer)?));
+                }
+            }
+            Setting::Folder(name, folder) => {
+                command.env(name, self.home.path(folder));
+            }
+        }
+        Ok(())
+    }
+
+    fn sidecar(&self, service: &Service) -> Result<Command> {
+        let program = self.plan.daprd.as_ref().context("the plan names no sidecar")?;
+        let components = workspace::root().join("components");
+        let port = |which| self.plan.port(&ports::of_sidecar(&service.sidecar(), which));
+        let mut command = self.clean(process::tied(program, None));
+        command
+            .args(["--app-id", service.name])
+            .args(["--app-port", &self.plan.port(service.name)?.to_string()])
+            .args(["--app-channel-address", "127.0.0.1"])
+            .args(["--dapr-http-port", &port("http")?.to_string()])
+            .args(["--dapr-grpc-port", &port("grpc")?.to_string()])
+            .args(["--dapr-internal-grpc-port", &port("internal")?.to_string()])
+            .args(["--metrics-port", &port("metrics")?.to_string()])
+            .args(["--dapr-listen-addresses", "127.0.0.1"])
+            .args(["--dapr-internal-grpc-listen-address", "127.0.0.1"])
+            .args(["--metrics-listen-address", "127.0.0.1"])
+            .args(["--dapr-graceful-shutdown-seconds", "3"]);
+        command.arg("--config").arg(components.join("configuration.yaml"));
+        for folder in [components.clone(), components.join("subscriptions")] {
+            command.arg("--resources-path").arg(folder);
+        }
+        command
+            .env("DAPR_HOST_IP", "127.0.0.1")
+            .env("DAPR_API_TOKEN", self.sidecar_token(service)?)
+            .env("APP_API_TOKEN", &self.secrets.app_token)
+            .env("SYNCLINE_NAMES", self.names_file())
+            .env("SYNCLINE_REDIS_HOST", format!("127.0.0.1:{}", self.plan.port("redis")?))
+            .env("SYNCLINE_REDIS_PASSWORD", &self.secrets.redis_password);
+        Ok(command)
+    }
+
+    /// The file in which sidecars find each other.
+    pub(crate) fn names_file(&self) -> PathBuf {
+        self.home.path("names.db")
+    }
+
+    fn sidecar_token(&self, service: &Service) -> Result<&str> {
+        let token = self.secrets.sidecar_tokens.get(service.name);
+        Ok(token.with_context(|| format!("the sidecar of {} has no token", service.name))?)
+    }
+
+    fn program(&self, service: &Service) -> Result<&PathBuf> {
+        let program = self.plan.programs.get(service.name);
+        program.with_context(|| format!("the plan names no program of {}", service.name))
+    }
+
+    fn clean(&self, mut command: Command) -> Command {
+        let kept: Vec<_> = std::env::vars_os()
+            .filter(|(name, _)| INHERITED.iter().any(|one| name == one))
+            .collect();
+        command.env_clear().envs(kept);
+        command
+    }
+}
+
+/// Whether a path answers with success; if not, what it says.
+pub(crate) fn get(port: u16, path: &str) -> Result<(), String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(2)))
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let url = format!("http://127.0.0.1:{port}{path}");
+    let mut answer = agent.get(url).call().map_err(|error| error.to_string())?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let body = answer.body_mut().read_to_string().unwrap_or_default();
+    let told: String = body.trim().chars().take(300).collect();
+    Err(format!("{path} answers {}: {told}", answer.status().as_u16()))
+}

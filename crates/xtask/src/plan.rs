@@ -1,0 +1,180 @@
+//! What is to run in a home and what runs there: the two files through which commands meet.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    home::{self, Home},
+    mesh::{self, Transport},
+    ports::Ports,
+    process::Identity,
+};
+
+/// What is to run; written by `up`, read by the supervisor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// How changes travel.
+    pub(crate) transport: Transport,
+    /// Who listens where.
+    pub(crate) ports: Ports,
+    /// The services' programs, by service.
+    pub(crate) programs: BTreeMap<String, PathBuf>,
+    /// PostgreSQL.
+    pub(crate) postgres: PostgresPlan,
+    /// The Redis server's program, where a broker runs.
+    pub(crate) redis: Option<PathBuf>,
+    /// The sidecar's program, where sidecars run.
+    pub(crate) daprd: Option<PathBuf>,
+    /// Settings added or overridden by the user.
+    pub(crate) set: Vec<SetSetting>,
+}
+
+/// How PostgreSQL runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PostgresPlan {
+    /// The folder of its programs.
+    pub(crate) bin: PathBuf,
+    /// The folder of its data.
+    pub(crate) data: PathBuf,
+    /// The user it runs as, where that is not the one who runs all this.
+    pub(crate) user: Option<String>,
+}
+
+impl Plan {
+    /// The plan of a home that was up before.
+    pub(crate) fn read(home: &Home) -> Result<Option<Self>> {
+        home::read(&home.plan_file())
+    }
+
+    /// The port of a part that is known to have one.
+    pub(crate) fn port(&self, name: &str) -> Result<u16> {
+        self.ports.get(name).copied().with_context(|| format!("{name} has no port"))
+    }
+
+    /// The address that is told to the user.
+    pub(crate) fn url(&self) -> Result<String> {
+        Ok(format!("http://127.0.0.1:{}", self.port(mesh::FRONT)?))
+    }
+}
+
+/// One setting of one service, as `<service>.<NAME>=<value>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SetSetting {
+    /// Whose.
+    pub(crate) service: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its value.
+    pub(crate) value: String,
+}
+
+impl std::str::FromStr for SetSetting {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = text.split_once('=').and_then(|(path, value)| {
+            path.split_once('.').map(|(service, name)| (service, name, value))
+        });
+        let Some((service, name, value)) = parts else {
+            bail!("write <service>.<NAME>=<value>");
+        };
+        if mesh::service(service).is_none() {
+            bail!("`{service}` is no service of the mesh");
+        }
+        Ok(Self { service: service.to_owned(), name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// What runs; written by the supervisor alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// How far the mesh is.
+    pub(crate) phase: Phase,
+    /// Why it is not further, if something went wrong.
+    pub(crate) error: Option<String>,
+    /// The process that owns all others.
+    pub(crate) supervisor: Identity,
+    /// Every part.
+    pub(crate) parts: Vec<PartState>,
+}
+
+/// How far a mesh is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// On its way up.
+    Starting,
+    /// Up: every part has been ready once.
+    Ready,
+    /// On its way down.
+    Stopping,
+    /// Down.
+    Stopped,
+    /// Down, because it could not come up.
+    Failed,
+}
+
+/// One process of the mesh.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PartState {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Where it listens.
+    pub(crate) port: u16,
+    /// The process, while there is one.
+    pub(crate) process: Option<Identity>,
+    /// How often it died and was started again.
+    pub(crate) restarts: u32,
+}
+
+/// What a part is; also the order in which parts start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// The database server.
+    Postgres,
+    /// The stream Redis.
+    Redis,
+    /// The Dapr sidecar of a service.
+    Sidecar,
+    /// A service.
+    Service,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+            Self::Sidecar => "sidecar",
+            Self::Service => "service",
+        })
+    }
+}
+
+impl State {
+    /// The last state that a supervisor of this home wrote.
+    pub(crate) fn read(home: &Home) -> Result<Option<Self>> {
+        home::read(&home.state_file())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_names_service_name_and_value() {
+        let set: SetSetting = "search-indexer.RUST_LOG=inbox=debug".parse().unwrap();
+        assert_eq!(
+            (set.service.as_str(), set.name.as_str(), set.value.as_str()),
+            ("search-indexer", "RUST_LOG", "inbox=debug")
+        );
+        assert!("nobody.A=b".parse::<SetSetting>().is_err());
+        assert!("catalog".parse::<SetSetting>().is_err());
+    }
+}
