@@ -32,6 +32,9 @@ fn every_key_is_legal_and_unique_and_every_reference_leads_somewhere() {
         for category in record.body["categories"].as_array().unwrap() {
             assert!(categories.contains(category.as_str().unwrap()), "{sku}: {category}");
         }
+        for (name, value) in record.body["attributes"].as_object().unwrap() {
+            assert!(is_key(name) && (value.is_string() || value.is_number()), "{sku}: {name}");
+        }
         assert!(skus.insert(sku));
     }
     assert!(skus.len() > 1000);

@@ -60,9 +60,9 @@ pub(super) fn subscriptions_fit_the_bus(tree: &Tree) -> Vec<Finding> {
     let routed = tree
         .below("crates/bus/src", "rs")
         .flat_map(|file| parts(file.without_tests()).literals)
-        .any(|literal| literal.text == format!("{DELIVERY_ROUTE}{{stream}}"));
+        .any(|literal| literal.text.starts_with(&format!("{DELIVERY_ROUTE}{{")));
     if !routed && !subscriptions.is_empty() {
-        let message = format!("the bus does not route {DELIVERY_ROUTE}{{stream}}");
+        let message = format!("the bus has no route {DELIVERY_ROUTE}{{...}}");
         findings.push(Finding::file("crates/bus/src", message));
     }
     for (file, subscription) in &subscriptions {
