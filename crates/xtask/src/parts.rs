@@ -103,9 +103,8 @@ impl Parts<'_> {
 
     /// The migration of a service's database, by its owner.
     pub(crate) fn migration(&self, service: &Service) -> Result<Command> {
-        let mut command = self.clean(process::tied(self.program(service)?, None));
+        let mut command = self.service(service)?;
         command.arg("migrate").env("DATABASE_URL", self.secrets.url(&service.owner_role())?);
-        self.shared_settings(&mut command, service)?;
         Ok(command)
     }
 

@@ -106,8 +106,8 @@ pub(crate) struct State {
 pub(crate) enum Phase {
     /// On its way up.
     Starting,
-    /// Up: every part has been ready once.
-    Ready,
+    /// Every part has been ready once.
+    Up,
     /// On its way down.
     Stopping,
     /// Down.

@@ -94,7 +94,7 @@ fn look(home: &Home) -> Result<Option<Status>> {
         Some(state) if supervised || state.phase == Phase::Failed => state.phase,
         Some(_) | None => Phase::Stopped,
     };
-    let ready = supervised && phase == Phase::Ready && shown.iter().all(|part| part.ready);
+    let ready = supervised && phase == Phase::Up && shown.iter().all(|part| part.ready);
     Ok(Some(Status {
         transport: plan.transport.to_string(),
         ready,
@@ -159,9 +159,15 @@ fn print(home: &Home, status: &Status) {
     if let Some(error) = &status.error {
         print_line(&format!("\n  {error}"));
     }
-    if !status.ready {
-        let next = if status.supervisor.is_some() { "logs supervisor" } else { "up" };
-        print_line(&format!("\n  next: {}", home.command(next)));
+    let unready =
+        status.parts.iter().find(|part| !part.ready).filter(|_| status.supervisor.is_some());
+    match unready {
+        Some(part) => {
+            let logs = home.command(&format!("logs {}", part.name));
+            print_line(&format!("\n  see: {logs}"));
+        }
+        None if status.ready => {}
+        None => print_line(&format!("\n  start it with: {}", home.command("up"))),
     }
 }
 

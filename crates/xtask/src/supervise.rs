@@ -144,7 +144,7 @@ impl Supervisor<'_> {
         if self.parts.plan.transport == Transport::Dapr {
             self.wait_ready(Kind::Sidecar)?;
         }
-        self.state.phase = Phase::Ready;
+        self.state.phase = Phase::Up;
         self.changed = true;
         Ok(())
     }

@@ -81,8 +81,10 @@ fn already_up(home: &Home, args: &Args) -> Result<ExitCode> {
             home.command("down")
         );
     }
-    progress::say("up", "this mesh is up already");
-    wait_ready(home, None, 0)?;
+    let up = State::read(home)?.is_some_and(|state| state.phase == Phase::Up);
+    progress::say("up", if up { "this mesh is up already" } else { "this mesh is coming up" });
+    let said = fs::metadata(home.log("supervisor")).map_or(0, |log| log.len());
+    wait_ready(home, None, if up { said } else { 0 })?;
     say_where(home, &plan)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -140,7 +142,7 @@ fn attached(home: &Home, args: &Args, begun: Instant) -> Result<ExitCode> {
     let _ = fs::remove_file(home.state_file());
     thread::spawn(move || {
         let result = wait_phase(&watched).and_then(|phase| match phase {
-            Phase::Ready => {
+            Phase::Up => {
                 if load {
                     load_sample(&watched)?;
                 }
@@ -178,7 +180,7 @@ fn detached(home: &Home, args: &Args, begun: Instant) -> Result<ExitCode> {
 }
 
 /// Shows what the supervisor says from a place in its log on, until the mesh is ready or will not be.
-fn wait_ready(home: &Home, mut supervisor: Option<&mut Child>, from: usize) -> Result<()> {
+fn wait_ready(home: &Home, mut supervisor: Option<&mut Child>, from: u64) -> Result<()> {
     let log = home.log("supervisor");
     let mut shown = from;
     loop {
@@ -189,7 +191,7 @@ fn wait_ready(home: &Home, mut supervisor: Option<&mut Child>, from: usize) -> R
         };
         shown = show(&log, shown)?;
         match phase {
-            Some(Phase::Ready) if !ended => return Ok(()),
+            Some(Phase::Up) if !ended => return Ok(()),
             Some(Phase::Failed) => {
                 let why = State::read(home)?.and_then(|state| state.error).unwrap_or_default();
                 bail!("the mesh did not come up: {why}");
@@ -212,15 +214,15 @@ fn wait_phase(home: &Home) -> Result<Phase> {
 }
 
 /// Prints the whole lines of a log after the first bytes; answers how many bytes are shown now.
-fn show(log: &std::path::Path, shown: usize) -> Result<usize> {
+fn show(log: &std::path::Path, shown: u64) -> Result<u64> {
     let Ok(file) = fs::File::open(log) else { return Ok(shown) };
     let mut reader = BufReader::new(file);
-    reader.by_ref().take(shown as u64).read_to_end(&mut Vec::new())?;
+    reader.by_ref().take(shown).read_to_end(&mut Vec::new())?;
     let mut end = shown;
     let mut line = String::new();
     while reader.read_line(&mut line)? > 0 && line.ends_with('\n') {
         progress::print_raw(&line);
-        end += line.len();
+        end += line.len() as u64;
         line.clear();
     }
     Ok(end)
