@@ -24,8 +24,6 @@ pub struct Window {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Changes up to this number are sealed.
-    Sealed(Pn),
     /// The broker has everything up to this number.
     Accepted(Pn),
     /// The outcome of the publish is unknown; `random` draws the wait.
@@ -35,6 +33,8 @@ pub enum Answer {
     },
     /// The mark was saved at this number.
     Saved(Pn),
+    /// The mark could not be saved; it is tried again after the usual pause.
+    NotSaved,
     /// Time passed.
     Passed,
 }
@@ -57,8 +57,7 @@ impl Window {
     /// How seldom the mark is saved: a successor repeats at most about this much.
     pub const SAVE_EVERY: Duration = Duration::from_secs(1);
     /// When to try again after an unknown outcome.
-    pub const SCHEDULE: Backoff =
-        Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    pub const SCHEDULE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
     /// Starts at the saved mark.
     pub const fn new(mark: Pn, now: Duration) -> Self {
@@ -83,15 +82,20 @@ impl Window {
         (self.accepted > self.saved).then_some(self.accepted)
     }
 
-    /// Takes in what happened; answers what to do.
-    pub fn step(&mut self, now: Duration, answer: Answer) -> Step {
+    /// Takes in what happened and the newest number; answers what to do.
+    pub fn step(&mut self, now: Duration, head: Pn, answer: Answer) -> Step {
+        self.note(now, answer);
+        self.head = self.head.max(head);
+        self.decide(now)
+    }
+
+    /// Takes in what happened when nothing more is to be done.
+    pub fn note(&mut self, now: Duration, answer: Answer) {
         match answer {
-            Answer::Sealed(head) => self.head = self.head.max(head),
             Answer::Accepted(last) => {
                 self.in_flight = false;
                 self.failures = 0;
                 self.accepted = self.accepted.max(last);
-                self.head = self.head.max(last);
             }
             Answer::Unknown { random } => {
                 self.in_flight = false;
@@ -102,9 +106,9 @@ impl Window {
                 self.saved = self.saved.max(pn);
                 self.saved_at = now;
             }
+            Answer::NotSaved => self.saved_at = now,
             Answer::Passed => {}
         }
-        self.decide(now)
     }
 
     fn decide(&mut self, now: Duration) -> Step {

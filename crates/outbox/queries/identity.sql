@@ -1,0 +1,2 @@
+-- Whose name this is, if it is anybody's.
+select identity from outbox.consumer where consumer = $1

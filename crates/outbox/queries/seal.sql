@@ -1,0 +1,71 @@
+-- One tick: reads what became visible since S0, numbers it and advances the fence, in one durable
+-- statement. $1 n and $2 term of the lease, $3 S0. Everything hangs on the row that `advanced`
+-- returns; without it nothing is stored.
+with change as materialized (
+  select topic, lane, id
+    from outbox.change
+   where (xid >= pg_snapshot_xmax($3::text::pg_snapshot)
+          or xid = any (array(select pg_snapshot_xip($3::text::pg_snapshot))))
+     and pg_visible_in_snapshot(xid, pg_current_snapshot())
+),
+guard as (
+  select not pg_is_in_recovery() as on_primary,
+         pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmin($3::text::pg_snapshot)
+         and pg_snapshot_xmax(pg_current_snapshot()) >= pg_snapshot_xmax($3::text::pg_snapshot)
+           as forward
+),
+advanced as (
+  update outbox.tick set n = n + 1, s1 = pg_current_snapshot()
+   where n = $1 and term = $2 and exists (select from change)
+     and (select on_primary and forward from guard)
+  returning n, s1, term, root
+),
+placed as (
+  select topic, lane, id,
+         row_number() over stream as place,
+         (row_number() over stream - 1) / 1000 as chunk
+    from change, advanced
+  window stream as (partition by topic, lane order by id)
+),
+chunk as (
+  select topic, lane, chunk, min(place) as first, max(place) as last,
+         min(id) as lowest_id, max(id) as highest_id
+    from placed
+   group by topic, lane, chunk
+),
+numbered as (
+  select c.topic || '.' || c.lane as stream, c.topic, c.lane, c.chunk,
+         coalesce(s.head, 0) + c.first as first, coalesce(s.head, 0) + c.last as last,
+         coalesce(s.term, a.root) as before, a.term, a.n, a.s1, c.lowest_id, c.highest_id
+    from chunk c
+   cross join advanced a
+    left join outbox.stream s on s.stream = c.topic || '.' || c.lane
+),
+segment as (
+  insert into outbox.segment
+    (stream, first, last, term, previous_term, n, s0, s1, lowest_id, highest_id)
+  select stream, first, last, term, case when chunk = 0 then before else term end, n,
+         $3::text::pg_snapshot, s1, lowest_id, highest_id
+    from numbered
+),
+head as (
+  insert into outbox.stream as s (stream, topic, lane, head, term, floor, floor_term)
+  select stream, topic, lane, max(last), (array_agg(term))[1], 0, (array_agg(before))[1]
+    from numbered
+   group by stream, topic, lane
+  on conflict (stream) do update set head = excluded.head, term = excluded.term
+  returning s.stream, s.topic, s.head
+)
+select (select count(*) from change) as found,
+       (select n from advanced) as n,
+       (select s1::text from advanced) as s1,
+       (select n = $1 and term = $2 from outbox.tick) as mine,
+       guard.on_primary,
+       guard.forward,
+       heads.streams,
+       heads.topics,
+       heads.heads
+  from guard
+ cross join (select array_agg(stream) as streams, array_agg(topic) as topics,
+                    array_agg(head) as heads
+               from head) as heads

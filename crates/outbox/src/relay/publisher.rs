@@ -1,0 +1,184 @@
+//! Tells the bus what was sealed: streams in parallel, one envelope of each in flight.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use contracts::{Lane, Pn, Stream, Term};
+use protocol::relay::{Answer, Step, Window};
+
+use super::RelayError;
+use super::feed::{self, Message};
+use super::random;
+use super::shared::{Reading, Shared, chain};
+use super::store::Room;
+
+/// Changes read at a time; the envelopes cut from them wait in memory.
+const READ: Room = Room { rows_max: 1_000, bytes_max: 1 << 20 };
+
+type Readings = watch::Receiver<Option<Arc<Reading>>>;
+
+/// Publishes until `stop`, and then until the publishes in flight are answered.
+pub(super) async fn run(shared: &Arc<Shared>, stop: &CancellationToken) {
+    let mut readings = shared.readings.subscribe();
+    loop {
+        let leading = tokio::select! {
+            leading = readings.wait_for(Option::is_some) => leading.ok().and_then(|r| r.clone()),
+            () = stop.cancelled() => None,
+        };
+        let Some(reading) = leading else { return };
+        during(shared, reading.term, stop).await;
+    }
+}
+
+/// Publishes all streams until the term ends.
+async fn during(shared: &Arc<Shared>, term: Term, stop: &CancellationToken) {
+    let mut readings = shared.readings.subscribe();
+    let mut carried = BTreeSet::new();
+    let mut carriers = FuturesUnordered::new();
+    loop {
+        let reading = readings.borrow_and_update().clone();
+        let Some(reading) = reading.filter(|reading| reading.term == term) else { break };
+        for stream in reading.heads.keys() {
+            if carried.insert(stream.clone()) {
+                let mark = reading.marks.get(stream).copied().unwrap_or_default();
+                let carrier = Carrier::new(Arc::clone(shared), stream.clone(), mark);
+                carriers.push(carrier.carry(term, stop));
+            }
+        }
+        tokio::select! {
+            changed = readings.changed() => if changed.is_err() { break },
+            Some(()) = carriers.next() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    while carriers.next().await.is_some() {}
+}
+
+/// Publishes one stream during one term.
+struct Carrier {
+    shared: Arc<Shared>,
+    stream: Stream,
+    window: Window,
+    start: Instant,
+    lane: Lane,
+    cut: VecDeque<Message>,
+    readings: Readings,
+}
+
+impl Carrier {
+    fn new(shared: Arc<Shared>, stream: Stream, mark: Pn) -> Self {
+        let readings = shared.readings.subscribe();
+        let window = Window::new(mark, Duration::ZERO);
+        let (start, lane, cut) = (Instant::now(), Lane::default(), VecDeque::new());
+        Self { shared, stream, window, start, lane, cut, readings }
+    }
+
+    async fn carry(mut self, term: Term, stop: &CancellationToken) {
+        let mut answer = Answer::Passed;
+        while !stop.is_cancelled() {
+            let Some(head) = self.head(term) else { break };
+            answer = match self.window.step(self.now(), head, answer) {
+                Step::Publish { after } => self.publish(after, head).await,
+                Step::Save(mark) => self.save(mark).await,
+                Step::Wait(until) => {
+                    self.wait(until, stop).await;
+                    Answer::Passed
+                }
+            };
+        }
+        self.window.note(self.now(), answer);
+        if let Some(mark) = self.window.unsaved() {
+            self.save(mark).await;
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The newest number, while the term lasts.
+    fn head(&mut self, term: Term) -> Option<Pn> {
+        let reading = self.readings.borrow_and_update();
+        let reading = reading.as_ref().filter(|reading| reading.term == term)?;
+        reading.heads.get(&self.stream).map(|head| head.pn)
+    }
+
+    async fn publish(&mut self, after: Pn, head: Pn) -> Answer {
+        match self.try_publish(after, head).await {
+            Ok(last) => {
+                self.shared.published().insert(self.stream.clone(), last);
+                Answer::Accepted(last)
+            }
+            Err(cause) => {
+                let stream = &self.stream;
+                tracing::warn!(stream = %stream, error = cause, "publish {stream} again");
+                Answer::Unknown { random: random() }
+            }
+        }
+    }
+
+    async fn try_publish(&mut self, after: Pn, head: Pn) -> Result<Pn, String> {
+        if self.cut.is_empty() {
+            self.cut = self.read(after, head).await.map_err(|error| chain(&error))?;
+        }
+        // Kept until it is accepted: a repeat is the identical envelope.
+        let message = self.cut.front().ok_or("nothing is held of what was sealed")?;
+        let publishing = self.shared.bus.publish(&self.stream, self.lane, message.bytes.clone());
+        tokio::time::timeout(self.shared.config.publish_limit(), publishing)
+            .await
+            .map_err(|_| "no answer in time".to_owned())?
+            .map_err(|error| chain(&error))?;
+        let last = message.last;
+        self.cut.pop_front();
+        Ok(last)
+    }
+
+    async fn read(&mut self, after: Pn, head: Pn) -> Result<VecDeque<Message>, RelayError> {
+        let store = &self.shared.store;
+        let (stored, root) = store.stream(&self.stream, after).await?;
+        let Some(stored) = stored else { return Ok(VecDeque::new()) };
+        self.lane = stored.lane;
+        // What retention took meanwhile was confirmed by everybody who counts.
+        let (after, term) = if after <= stored.floor {
+            (stored.floor, stored.floor_term)
+        } else {
+            (after, stored.term.unwrap_or(root))
+        };
+        let run = feed::read(store, (&self.stream, &stored), (after, term), READ).await?;
+        Ok(run.messages(&self.shared.source, &self.stream, head).into())
+    }
+
+    async fn save(&self, mark: Pn) -> Answer {
+        match self.shared.store.save_mark(&self.stream, mark).await {
+            Ok(()) => Answer::Saved(mark),
+            Err(error) => {
+                // A successor repeats more; nothing is lost.
+                let (stream, cause) = (&self.stream, chain(&error));
+                tracing::warn!(stream = %stream, error = cause, "mark of {stream} not saved");
+                Answer::NotSaved
+            }
+        }
+    }
+
+    async fn wait(&mut self, until: Option<Duration>, stop: &CancellationToken) {
+        let until = until.map(|until| self.start + until);
+        let passed = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = passed => {}
+            _ = self.readings.changed() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}

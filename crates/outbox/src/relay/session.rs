@@ -1,0 +1,103 @@
+//! The connection that ticks: one session, one lock, one term.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_postgres::{Client, NoTls, Row, Statement};
+
+use contracts::Term;
+
+use super::RelayError;
+
+const SEAL: &str = include_str!("../../queries/seal.sql");
+const TRY_LOCK: &str = include_str!("../../queries/try_lock.sql");
+const TAKE_OVER: &str = include_str!("../../queries/take_over.sql");
+const STREAMS: &str = include_str!("../../queries/streams.sql");
+
+/// The planner would scan the slots where the index on `xid` is a hundred times faster; told not to,
+/// it takes its plans for so expensive that it would compile them for a second each time. A frozen
+/// process must not keep a lock; a seal is durable before anything is published.
+const OPTIONS: &str = "-c enable_seqscan=off -c jit=off -c synchronous_commit=on \
+                       -c idle_in_transaction_session_timeout=2s -c statement_timeout=10s";
+
+/// A silent leader loses its session, and with it the lock.
+const TICK_OPTIONS: &str = " -c idle_session_timeout=5s";
+
+/// The settings of every connection of a relay.
+pub(super) fn settings(
+    url: &SecretString,
+    name: &str,
+) -> Result<tokio_postgres::Config, RelayError> {
+    let mut settings =
+        tokio_postgres::Config::from_str(url.expose_secret()).map_err(RelayError::Url)?;
+    settings
+        .application_name(name)
+        .options(OPTIONS)
+        .connect_timeout(Duration::from_secs(5))
+        .keepalives_idle(Duration::from_secs(5))
+        .tcp_user_timeout(Duration::from_secs(10));
+    Ok(settings)
+}
+
+/// The settings of the connection that ticks.
+pub(super) fn tick_settings(url: &SecretString) -> Result<tokio_postgres::Config, RelayError> {
+    let mut settings = settings(url, "relay tick")?;
+    settings.options(format!("{OPTIONS}{TICK_OPTIONS}"));
+    Ok(settings)
+}
+
+/// A session for ticks alone. Dropped, it ends at once, and the lock with it.
+#[derive(Debug)]
+pub(super) struct Session {
+    client: Client,
+    seal: Statement,
+    /// Reads and writes the socket.
+    _driver: JoinSet<()>,
+}
+
+impl Session {
+    /// Dials the database.
+    pub(super) async fn dial(settings: &tokio_postgres::Config) -> Result<Self, RelayError> {
+        let (client, connection) = settings.connect(NoTls).await.map_err(RelayError::Database)?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(error = %error, "the session that ticks ended");
+            }
+        });
+        let seal = client.prepare(SEAL).await.map_err(RelayError::Database)?;
+        Ok(Self { client, seal, _driver: driver })
+    }
+
+    /// Whether this session holds the lock now; refused where nobody may lead.
+    pub(super) async fn try_lock(&self) -> Result<bool, RelayError> {
+        let row = self.client.query_one(TRY_LOCK, &[]).await.map_err(RelayError::Database)?;
+        if row.try_get("standby").map_err(RelayError::Database)? {
+            return Err(RelayError::NotPrimary);
+        }
+        if !row.try_get::<_, bool>("same_system").map_err(RelayError::Database)? {
+            return Err(RelayError::OtherSystem);
+        }
+        row.try_get("locked").map_err(RelayError::Database)
+    }
+
+    /// Writes the term, durably, which fences every other relay.
+    pub(super) async fn take_over(&self, term: Term) -> Result<Row, RelayError> {
+        self.client.query_one(TAKE_OVER, &[&term.get()]).await.map_err(RelayError::Database)
+    }
+
+    /// Every stream with its head and publish mark.
+    pub(super) async fn streams(&self) -> Result<Vec<Row>, RelayError> {
+        self.client.query(STREAMS, &[]).await.map_err(RelayError::Database)
+    }
+
+    /// Ticks under this number and term, from this snapshot.
+    pub(super) async fn seal(&self, n: i64, term: Term, s0: &str) -> Result<Row, RelayError> {
+        self.client
+            .query_one(&self.seal, &[&n, &term.get(), &s0])
+            .await
+            .map_err(RelayError::Database)
+    }
+}

@@ -1,0 +1,181 @@
+//! What the parts of one relay share: the newest reading, those who wait for the next, the pool.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Manager, Pool, Runtime};
+use secrecy::SecretString;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_postgres::NoTls;
+
+use bus::Bus;
+use contracts::{Pn, Source, Stream, Term, Topic};
+
+use super::store::Store;
+use super::sync::Confirmations;
+use super::{Config, RelayError, Turn, session};
+
+/// What a tick knew in its own snapshot.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    /// The number of the newest seal.
+    pub(super) n: i64,
+    /// The term under which it was read.
+    pub(super) term: Term,
+    /// The term of the source's creation or renewal.
+    pub(super) root: Term,
+    /// Every stream.
+    pub(super) heads: BTreeMap<Stream, Head>,
+    /// The publish marks as they were saved when the term began.
+    pub(super) marks: Arc<BTreeMap<Stream, Pn>>,
+}
+
+/// The newest number of a stream.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    /// The topic whose changes it carries.
+    pub(super) topic: Topic,
+    /// The number.
+    pub(super) pn: Pn,
+    /// Its term.
+    pub(super) term: Term,
+}
+
+/// How it went lately.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Health {
+    /// The last turn that did not fail.
+    pub(super) turn: Option<Turn>,
+    /// When it ended.
+    pub(super) turned_at: Option<DateTime<Utc>>,
+    /// Why turns fail now, if they do.
+    pub(super) error: Option<String>,
+}
+
+/// What the parts of one relay share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) source: Source,
+    pub(super) bus: Bus,
+    pub(super) store: Store,
+    pub(super) confirmations: Confirmations,
+    /// The newest reading while this relay leads.
+    pub(super) readings: watch::Sender<Option<Arc<Reading>>>,
+    waiting: Mutex<Vec<oneshot::Sender<Arc<Reading>>>>,
+    ask: Notify,
+    published: Mutex<BTreeMap<Stream, Pn>>,
+    health: Mutex<Health>,
+}
+
+/// Longest that a call waits for its tick.
+const READING_WAIT_MAX: Duration = Duration::from_secs(2);
+
+impl Shared {
+    pub(super) fn open(
+        config: &Config,
+        source: Source,
+        database_url: &SecretString,
+        bus: Bus,
+    ) -> Result<Self, RelayError> {
+        if !config.is_sound() {
+            let reason = "connections must be above 0, tick and standby limits below 5 s";
+            return Err(RelayError::Settings(reason.to_owned()));
+        }
+        let manager = Manager::new(session::settings(database_url, "relay")?, NoTls);
+        let pool = Pool::builder(manager)
+            .max_size(config.connections_max)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(Duration::from_secs(2)))
+            .create_timeout(Some(Duration::from_secs(5)))
+            .recycle_timeout(Some(Duration::from_secs(2)))
+            .build()
+            .map_err(RelayError::Build)?;
+        Ok(Self {
+            config: config.clone(),
+            source,
+            bus,
+            store: Store::new(pool),
+            confirmations: Confirmations::default(),
+            readings: watch::Sender::new(None),
+            waiting: Mutex::default(),
+            ask: Notify::new(),
+            published: Mutex::default(),
+            health: Mutex::default(),
+        })
+    }
+
+    /// The reading of a tick that begins after this call; calls that wait share one.
+    pub(super) async fn reading(&self) -> Result<Arc<Reading>, RelayError> {
+        if self.readings.borrow().is_none() {
+            return Err(RelayError::NotLeading);
+        }
+        let (answer, reading) = oneshot::channel();
+        lock(&self.waiting).push(answer);
+        self.ask.notify_one();
+        match tokio::time::timeout(READING_WAIT_MAX, reading).await {
+            Ok(Ok(reading)) => Ok(reading),
+            Ok(Err(_)) | Err(_) => Err(RelayError::NotLeading),
+        }
+    }
+
+    /// Returns once somebody waits for a reading.
+    pub(super) async fn asked(&self) {
+        self.ask.notified().await;
+    }
+
+    /// Those who asked so far; a tick that begins now answers them. Dropped, they hear "not leading".
+    pub(super) fn take_waiting(&self) -> Vec<oneshot::Sender<Arc<Reading>>> {
+        std::mem::take(&mut lock(&self.waiting))
+    }
+
+    /// What the broker has, per stream, as far as this relay knows.
+    pub(super) fn published(&self) -> MutexGuard<'_, BTreeMap<Stream, Pn>> {
+        lock(&self.published)
+    }
+
+    /// Remembers how a turn went, and says so when that changes.
+    pub(super) fn note(&self, outcome: &Result<Turn, RelayError>) {
+        let mut health = lock(&self.health);
+        match outcome {
+            Ok(turn) => {
+                if health.error.take().is_some() {
+                    tracing::info!(source = %self.source, "source {} is back", self.source);
+                }
+                health.turn = Some(*turn);
+                health.turned_at = Some(Utc::now());
+            }
+            Err(error) => {
+                // What the database said is for the log; the status is for everybody.
+                let text = error.to_string();
+                if health.error.as_ref() != Some(&text) {
+                    let (source, cause) = (&self.source, chain(error));
+                    tracing::warn!(source = %source, error = cause, "cannot tick source {source}");
+                }
+                health.error = Some(text);
+            }
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        lock(&self.health).clone()
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,270 @@
+//! The statements of a relay that answer and remember; ticks have a session of their own.
+
+use deadpool_postgres::{Client, Pool};
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, ToSql};
+use uuid::Uuid;
+
+use contracts::calls::Position;
+use contracts::{Key, Lane, Pn, Stream, Term, Topic};
+
+use super::RelayError;
+
+const RELATE: &str = include_str!("../../queries/relate.sql");
+const CONFIRM: &str = include_str!("../../queries/confirm.sql");
+const IDENTITY: &str = include_str!("../../queries/identity.sql");
+const STREAM: &str = include_str!("../../queries/stream.sql");
+const SEGMENTS: &str = include_str!("../../queries/segments.sql");
+const CHANGES: &str = include_str!("../../queries/changes.sql");
+const PAGE: &str = include_str!("../../queries/page.sql");
+const SINGLE: &str = include_str!("../../queries/single.sql");
+const SAVE_MARKS: &str = include_str!("../../queries/save_marks.sql");
+const CONSUMERS: &str = include_str!("../../queries/consumers.sql");
+
+/// Everything the relay asks its database beside ticking.
+#[derive(Debug)]
+pub(super) struct Store {
+    pool: Pool,
+}
+
+/// A stream as it is stored, and what it holds at one position.
+#[derive(Debug)]
+pub(super) struct StoredStream {
+    pub(super) topic: Topic,
+    pub(super) lane: Lane,
+    pub(super) head: Pn,
+    pub(super) floor: Pn,
+    pub(super) floor_term: Term,
+    /// The term of the number asked about, if a segment holds it.
+    pub(super) term: Option<Term>,
+}
+
+/// A run of consecutive numbers from one tick.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) first: Pn,
+    pub(super) last: Pn,
+    pub(super) term: Term,
+    pub(super) previous: Term,
+    s0: String,
+    s1: String,
+    lowest_id: i64,
+    highest_id: i64,
+}
+
+/// How many rows and bytes one answer may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) rows_max: i64,
+    pub(super) bytes_max: i64,
+}
+
+/// What a consumer says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Confirmation {
+    pub(super) identity: Uuid,
+    pub(super) topics: Vec<Topic>,
+    pub(super) positions: Option<Vec<Position>>,
+}
+
+impl Store {
+    pub(super) const fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// What the source holds of each stream of these topics and of each position.
+    pub(super) async fn relate(
+        &self,
+        topics: &[Topic],
+        positions: &[Position],
+    ) -> Result<Vec<(Stream, Option<StoredStream>)>, RelayError> {
+        let topics: Vec<&str> = topics.iter().map(Topic::as_str).collect();
+        let streams: Vec<&str> = positions.iter().map(|p| p.stream.as_str()).collect();
+        let numbers: Vec<i64> = positions.iter().map(|p| p.pn.get()).collect();
+        let rows = self.query(RELATE, &[&streams, &numbers, &topics]).await?;
+        rows.iter().map(|row| Ok((parsed(row, "stream", Stream::parse)?, stored(row)?))).collect()
+    }
+
+    /// Whose name this is, if it is anybody's.
+    pub(super) async fn identity(&self, consumer: &str) -> Result<Option<Uuid>, RelayError> {
+        let rows = self.query(IDENTITY, &[&consumer]).await?;
+        rows.first().map(|row| column(row, "identity")).transpose()
+    }
+
+    /// Stores what a consumer says of itself; answers whether the name is its own.
+    pub(super) async fn confirm(
+        &self,
+        consumer: &str,
+        confirmation: &Confirmation,
+        n: i64,
+    ) -> Result<bool, RelayError> {
+        let topics: Vec<&str> = confirmation.topics.iter().map(Topic::as_str).collect();
+        let reports = confirmation.positions.is_some();
+        let positions = confirmation.positions.as_deref().unwrap_or_default();
+        let placed: Vec<(&Position, &Topic)> = positions
+            .iter()
+            .filter_map(|position| {
+                let mut topics = confirmation.topics.iter();
+                Some((position, topics.find(|topic| position.stream.belongs_to(topic))?))
+            })
+            .collect();
+        let streams: Vec<&str> = placed.iter().map(|(p, _)| p.stream.as_str()).collect();
+        let of_topics: Vec<&str> = placed.iter().map(|(_, topic)| topic.as_str()).collect();
+        let numbers: Vec<i64> = placed.iter().map(|(p, _)| p.pn.get()).collect();
+        let terms: Vec<Uuid> = placed.iter().map(|(p, _)| p.term.get()).collect();
+        let identity = &confirmation.identity;
+        let rows = self
+            .query(
+                CONFIRM,
+                &[
+                    &consumer, identity, &topics, &reports, &streams, &of_topics, &numbers, &terms,
+                    &n,
+                ],
+            )
+            .await?;
+        rows.first().map_or(Ok(false), |row| column(row, "entered"))
+    }
+
+    /// One stream and what it holds at a number, or `None` if the source lacks it; with the root.
+    pub(super) async fn stream(
+        &self,
+        stream: &Stream,
+        at: Pn,
+    ) -> Result<(Option<StoredStream>, Term), RelayError> {
+        let rows = self.query(STREAM, &[&stream.as_str(), &at.get()]).await?;
+        let row = only(&rows)?;
+        on_primary(row)?;
+        Ok((stored(row)?, Term::new(column(row, "root")?)))
+    }
+
+    /// The segments that follow a position, in order; the first of them may contain it.
+    pub(super) async fn segments(
+        &self,
+        stream: &Stream,
+        after: Pn,
+        segments_max: i64,
+    ) -> Result<Vec<Segment>, RelayError> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&stream.as_str(), &after.get(), &segments_max];
+        let rows = self.query(SEGMENTS, &parameters).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Segment {
+                    first: pn(row, "first")?,
+                    last: pn(row, "last")?,
+                    term: Term::new(column(row, "term")?),
+                    previous: Term::new(column(row, "previous_term")?),
+                    s0: column(row, "s0")?,
+                    s1: column(row, "s1")?,
+                    lowest_id: column(row, "lowest_id")?,
+                    highest_id: column(row, "highest_id")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The rows of a segment behind the first `skip`, as many as there is room for.
+    pub(super) async fn changes(
+        &self,
+        stream: &StoredStream,
+        segment: &Segment,
+        skip: i64,
+        room: Room,
+    ) -> Result<Vec<Row>, RelayError> {
+        self.query(
+            CHANGES,
+            &[
+                &stream.topic.as_str(),
+                &stream.lane.as_str(),
+                &segment.s0,
+                &segment.s1,
+                &segment.lowest_id,
+                &segment.highest_id,
+                &room.rows_max,
+                &room.bytes_max,
+                &skip,
+            ],
+        )
+        .await
+    }
+
+    /// A page of the compacted stream behind a key; empty text is before the first.
+    pub(super) async fn page(
+        &self,
+        topic: &Topic,
+        after: &str,
+        room: Room,
+    ) -> Result<Vec<Row>, RelayError> {
+        let rows =
+            self.query(PAGE, &[&topic.as_str(), &after, &room.rows_max, &room.bytes_max]).await?;
+        on_primary(only(&rows)?)?;
+        Ok(rows)
+    }
+
+    /// One entity of the compacted stream.
+    pub(super) async fn single(&self, topic: &Topic, key: &Key) -> Result<Vec<Row>, RelayError> {
+        let rows = self.query(SINGLE, &[&topic.as_str(), &key.as_str()]).await?;
+        on_primary(only(&rows)?)?;
+        Ok(rows)
+    }
+
+    /// Saves up to where the broker has a stream.
+    pub(super) async fn save_mark(&self, stream: &Stream, mark: Pn) -> Result<(), RelayError> {
+        self.query(SAVE_MARKS, &[&vec![stream.as_str()], &vec![mark.get()]]).await.map(drop)
+    }
+
+    /// Who follows this source, a row for each stream that it reported.
+    pub(super) async fn consumers(&self) -> Result<Vec<Row>, RelayError> {
+        self.query(CONSUMERS, &[]).await
+    }
+
+    async fn query(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, RelayError> {
+        let client: Client = self.pool.get().await.map_err(RelayError::Pool)?;
+        let statement = client.prepare_cached(sql).await.map_err(RelayError::Database)?;
+        client.query(&statement, parameters).await.map_err(RelayError::Database)
+    }
+}
+
+/// A column by its name.
+pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T, RelayError> {
+    row.try_get(name).map_err(RelayError::Database)
+}
+
+/// A column of text that has a form.
+pub(super) fn parsed<T, E: std::fmt::Display>(
+    row: &Row,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, RelayError> {
+    parse(column(row, name)?).map_err(|error| RelayError::Row(error.to_string()))
+}
+
+/// A column that is a publication number.
+pub(super) fn pn(row: &Row, name: &str) -> Result<Pn, RelayError> {
+    Pn::try_from(column::<i64>(row, name)?).map_err(|error| RelayError::Row(error.to_string()))
+}
+
+fn stored(row: &Row) -> Result<Option<StoredStream>, RelayError> {
+    if column::<Option<i64>>(row, "head")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(StoredStream {
+        topic: parsed(row, "topic", Topic::parse)?,
+        lane: parsed(row, "lane", Lane::parse)?,
+        head: pn(row, "head")?,
+        floor: pn(row, "floor")?,
+        floor_term: Term::new(column(row, "floor_term")?),
+        term: column::<Option<Uuid>>(row, "held")?.map(Term::new),
+    }))
+}
+
+fn only(rows: &[Row]) -> Result<&Row, RelayError> {
+    rows.first().ok_or_else(|| RelayError::Row("the tick row is missing".to_owned()))
+}
+
+fn on_primary(row: &Row) -> Result<(), RelayError> {
+    if column(row, "standby")? { Err(RelayError::NotPrimary) } else { Ok(()) }
+}

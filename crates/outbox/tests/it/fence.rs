@@ -1,0 +1,106 @@
+//! Who may number changes, and how a relay learns that it may not any more.
+
+use bus::Bus;
+use outbox::{RelayError, Turn};
+
+use crate::world::{World, put};
+
+#[tokio::test]
+async fn one_relay_leads_and_the_other_follows_when_it_is_gone() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let first = world.relay(Bus::none()).unwrap();
+    let second = world.relay(Bus::none()).unwrap();
+    assert_eq!(first.turn().await.unwrap(), Turn::Idle);
+    assert_eq!(second.turn().await.unwrap(), Turn::Standby);
+    put(&client, "a", "{}").await.unwrap();
+    assert_eq!(first.turn().await.unwrap(), Turn::Sealed(1));
+    assert_eq!(first.turn().await.unwrap(), Turn::Idle);
+    put(&client, "b", "{}").await.unwrap();
+    drop(first);
+    testkit::eventually("the second one takes over", || async {
+        Ok(second.turn().await? == Turn::Sealed(1))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_relay_whose_term_was_replaced_numbers_nothing_and_says_so() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let relay = world.relay(Bus::none()).unwrap();
+    assert_eq!(relay.turn().await.unwrap(), Turn::Idle);
+    let rival = "update outbox.tick set term = gen_random_uuid()";
+    for fenced_with_changes in [false, true] {
+        client.batch_execute(rival).await.unwrap();
+        if fenced_with_changes {
+            put(&client, "a", "{}").await.unwrap();
+        }
+        assert_eq!(relay.turn().await.unwrap(), Turn::Fenced);
+        let sql = "select count(*) as n from outbox.segment";
+        assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>("n"), 0);
+        // A new session leads again, under a term of its own.
+        let next = if fenced_with_changes { Turn::Sealed(1) } else { Turn::Idle };
+        testkit::eventually("it leads again", || async { Ok(relay.turn().await? == next) }).await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_tick_writes_nothing_and_a_seal_is_one_commit() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let relay = world.relay(Bus::none()).unwrap();
+    assert_eq!(relay.turn().await.unwrap(), Turn::Idle);
+    let next_xid = "select pg_snapshot_xmax(pg_current_snapshot())::text::int8 as xid";
+    let before: i64 = client.query_one(next_xid, &[]).await.unwrap().get("xid");
+    for _ in 0..5 {
+        assert_eq!(relay.turn().await.unwrap(), Turn::Idle);
+    }
+    let sql = "select n, s1::text as s1 from outbox.tick";
+    let tick = client.query_one(sql, &[]).await.unwrap();
+    assert_eq!((tick.get::<_, i64>("n"), tick.get::<_, &str>("s1")), (0, "3:3:"));
+    let after: i64 = client.query_one(next_xid, &[]).await.unwrap().get("xid");
+    // Other tests share the server, so its ids may move; the tick row may not.
+    assert!(after >= before);
+}
+
+#[tokio::test]
+async fn ids_that_went_back_and_another_cluster_are_refused() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    put(&client, "a", "{}").await.unwrap();
+    let ahead = "update outbox.tick set s1 = '4000000000:4000000000:'";
+    client.batch_execute(ahead).await.unwrap();
+    let relay = world.relay(Bus::none()).unwrap();
+    assert!(matches!(relay.turn().await, Err(RelayError::WentBack)));
+    let elsewhere = "update outbox.tick set s1 = '3:3:', system_identifier = 1";
+    client.batch_execute(elsewhere).await.unwrap();
+    assert!(matches!(relay.turn().await, Err(RelayError::OtherSystem)));
+    let sql = "select count(*) as n from outbox.segment";
+    assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>("n"), 0);
+}
+
+#[tokio::test]
+async fn a_lead_of_more_than_a_thousand_changes_is_cut_into_segments() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let many = "select outbox.append_many('shop.items',
+                  array(select 'k' || n from generate_series(1, 2500) n),
+                  array(select '{}'::bytea from generate_series(1, 2500)),
+                  array(select gen_random_uuid() from generate_series(1, 2500)))";
+    client.batch_execute(many).await.unwrap();
+    let relay = world.relay(Bus::none()).unwrap();
+    assert_eq!(relay.turn().await.unwrap(), Turn::Sealed(2500));
+    let sql = "select first, last, term, previous_term, root
+                 from outbox.segment, (select root from outbox.tick) t order by first";
+    let segments = client.query(sql, &[]).await.unwrap();
+    let numbers: Vec<(i64, i64)> =
+        segments.iter().map(|row| (row.get("first"), row.get("last"))).collect();
+    assert_eq!(numbers, [(1, 1000), (1001, 2000), (2001, 2500)]);
+    let term: uuid::Uuid = segments[0].get("term");
+    assert_eq!(
+        segments[0].get::<_, uuid::Uuid>("previous_term"),
+        segments[0].get::<_, uuid::Uuid>("root")
+    );
+    assert_eq!(segments[1].get::<_, uuid::Uuid>("previous_term"), term);
+}

@@ -1,0 +1,146 @@
+//! What reaches the bus: envelopes that connect, in order, repeated until accepted.
+
+use std::sync::{Arc, Mutex};
+
+use bus::{Bus, Delivery, Fault, Handler, Memory, Verdict};
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use contracts::Envelope;
+
+use crate::world::{Running, World, items, put, remove};
+
+/// Keeps every envelope of the items as it came.
+#[derive(Default)]
+struct Inbox(Mutex<Vec<Bytes>>);
+
+impl Handler for Inbox {
+    fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Verdict> {
+        self.0.lock().unwrap().push(delivery.body);
+        async { Verdict::Done }.boxed()
+    }
+}
+
+impl Inbox {
+    fn join(hub: &Memory) -> (Arc<Self>, Bus) {
+        let inbox = Arc::new(Self::default());
+        let bus = Bus::memory(hub);
+        bus.subscribe(&items(), Arc::clone(&inbox) as Arc<dyn Handler>);
+        (inbox, bus)
+    }
+
+    fn ranges(&self) -> Vec<(i64, i64)> {
+        let envelopes = self.0.lock().unwrap();
+        let headers = envelopes.iter().map(|bytes| Envelope::parse(bytes).unwrap().header);
+        headers.map(|header| (header.first.get(), header.last.get())).collect()
+    }
+
+    async fn reaches(&self, last: i64) {
+        testkit::eventually(&format!("number {last} is published"), || async {
+            Ok(self.ranges().last().is_some_and(|range| range.1 >= last))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn changes_travel_byte_for_byte_in_envelopes_that_connect() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    put(&client, "a", "{\"n\" : 1.50}").await.unwrap();
+    remove(&client, "a").await.unwrap();
+    let hub = Memory::new();
+    let (inbox, _bus) = Inbox::join(&hub);
+    let running = Running::start(world.relay(Bus::memory(&hub)).unwrap());
+    inbox.reaches(2).await;
+    put(&client, "b", "{}").await.unwrap();
+    inbox.reaches(3).await;
+    running.stop().await;
+
+    let envelopes = inbox.0.lock().unwrap().clone();
+    let first = Envelope::parse(&envelopes[0]).unwrap();
+    let changes: Vec<_> = first.changes.into_iter().map(Result::unwrap).collect();
+    assert_eq!(changes[0].payload.as_ref().unwrap().get(), "{\"n\" : 1.50}");
+    assert_eq!(changes[0].version.get(), 1);
+    assert!(changes[1].payload.is_none());
+    assert_eq!(changes[1].schema, "1");
+    let second = Envelope::parse(&envelopes[1]).unwrap();
+    assert_eq!(second.header.previous, first.header.term);
+    assert_eq!((second.header.first.get(), second.header.head.get()), (3, 3));
+    let sql = "select pn from outbox.publish_mark";
+    assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>("pn"), 3);
+}
+
+#[tokio::test]
+async fn a_backlog_travels_in_envelopes_of_a_hundred_and_a_large_change_alone() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let many = "select outbox.append_many('shop.items',
+                  array(select 'k' || n from generate_series(1, 250) n),
+                  array(select '{}'::bytea from generate_series(1, 250)),
+                  array(select gen_random_uuid() from generate_series(1, 250)))";
+    client.batch_execute(many).await.unwrap();
+    let large = format!("\"{}\"", "x".repeat(100_000));
+    put(&client, "large", &large).await.unwrap();
+    put(&client, "small", "{}").await.unwrap();
+    let hub = Memory::new();
+    let (inbox, _bus) = Inbox::join(&hub);
+    let running = Running::start(world.relay(Bus::memory(&hub)).unwrap());
+    inbox.reaches(252).await;
+    assert_eq!(inbox.ranges(), [(1, 100), (101, 200), (201, 250), (251, 251), (252, 252)]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_repeated_with_the_identical_envelope() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let hub = Memory::new();
+    hub.plan([Fault::AnswerLost, Fault::Refuse, Fault::Pass]);
+    let (inbox, _bus) = Inbox::join(&hub);
+    let running = Running::start(world.relay(Bus::memory(&hub)).unwrap());
+    running.leading().await;
+    put(&client, "a", "{}").await.unwrap();
+    testkit::eventually("it was repeated", || async { Ok(inbox.ranges().len() == 2) }).await;
+    let envelopes = inbox.0.lock().unwrap().clone();
+    assert_eq!(envelopes[0], envelopes[1]);
+    put(&client, "b", "{}").await.unwrap();
+    inbox.reaches(2).await;
+    assert_eq!(inbox.ranges(), [(1, 1), (1, 1), (2, 2)]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_successor_publishes_again_from_the_saved_mark() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    for n in 0..3 {
+        put(&client, &format!("k{n}"), "{}").await.unwrap();
+    }
+    let hub = Memory::new();
+    let (inbox, _bus) = Inbox::join(&hub);
+    let running = Running::start(world.relay(Bus::memory(&hub)).unwrap());
+    inbox.reaches(3).await;
+    running.stop().await;
+    client.batch_execute("update outbox.publish_mark set pn = 1").await.unwrap();
+    let successor = Running::start(world.relay(Bus::memory(&hub)).unwrap());
+    testkit::eventually("it publishes again", || async {
+        Ok(inbox.ranges().contains(&(2, 3)))
+    })
+    .await;
+    successor.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_broker_nothing_is_published_and_nothing_waits() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    put(&client, "a", "{}").await.unwrap();
+    let running = world.running().await.unwrap();
+    let status = running.relay.status().await;
+    assert_eq!(status["unpublished"], 0);
+    assert_eq!(status["streams"][0]["head"], "1");
+    running.stop().await;
+    assert!(client.query("select from outbox.publish_mark", &[]).await.unwrap().is_empty());
+}
