@@ -6,6 +6,8 @@ use secrecy::SecretString;
 
 /// The settings of a service that are not its own; flatten it into the service's settings.
 #[derive(Debug, Clone, clap::Args)]
+// As clap groups, all the types named `Config` that a service flattens would be one.
+#[group(skip)]
 pub struct Config {
     /// Address to serve HTTP on.
     #[arg(long, env = "LISTEN", value_name = "ADDR")]

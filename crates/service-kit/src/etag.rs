@@ -40,6 +40,11 @@ impl Etag {
         Self { version, digest: Digest::of(payload).prefix() }
     }
 
+    /// The tag of this version, where the first 8 hex digits of the digest are known already.
+    pub fn new(version: i64, digest: &str) -> Self {
+        Self { version, digest: digest.to_owned() }
+    }
+
     /// The version that the tag names.
     pub fn version(&self) -> i64 {
         self.version

@@ -115,9 +115,12 @@ impl From<ValidationErrors> for Problem {
 
 fn collect(at: &str, errors: &ValidationErrors, found: &mut Vec<FieldProblem>) {
     for (name, kind) in errors.errors() {
-        // A rule over a whole structure is reported under this name.
-        let pointer =
-            if name == "__all__" { at.to_owned() } else { format!("{at}/{}", escape(name)) };
+        // A rule over a whole structure is reported under one of these names.
+        let pointer = if name == "__all__" || name.is_empty() {
+            at.to_owned()
+        } else {
+            format!("{at}/{}", escape(name))
+        };
         match kind {
             ValidationErrorsKind::Struct(inner) => collect(&pointer, inner, found),
             ValidationErrorsKind::List(items) => {
