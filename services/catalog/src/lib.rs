@@ -1,1 +1,95 @@
 //! Catalog: what the products are and which categories they belong to.
+//!
+//! Owns: products and categories.
+//! Publishes: `catalog.products` and `catalog.categories`.
+//! Consumes: nothing.
+//! Serves: `GET`, `PUT` and `DELETE /api/v1/products/{sku}` and `/api/v1/categories/{id}`,
+//! `GET /openapi.json`.
+//! Promise: a record and its change are stored together or not at all; a write that names a state
+//! or a key is carried out only in that state, and only once.
+
+mod commands;
+mod config;
+mod domain;
+mod error;
+mod http;
+mod payload;
+mod store;
+
+use std::time::Duration;
+
+use axum::Router;
+use contracts::{Contract, ContractError};
+use deadpool_postgres::Pool;
+use service_kit::{BoxError, Program, Service, migrate};
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Settings;
+
+const MIGRATIONS: &[(&str, &str)] =
+    &[("V1__catalog", include_str!("../migrations/V1__catalog.sql"))];
+
+/// Entities change seldom enough that ten minutes of lateness in pruning cost nothing.
+const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
+
+/// The program.
+#[derive(Debug)]
+pub struct Catalog;
+
+impl Program for Catalog {
+    const NAME: &'static str = "catalog";
+    const ABOUT: &'static str = "Owns products and categories.";
+    const LISTEN: &'static str = "127.0.0.1:8081";
+    type Settings = Settings;
+
+    async fn wire(service: Service, _settings: Settings) -> Result<(), BoxError> {
+        contracts()?;
+        let pool = service.pool().await?;
+        service.tasks().spawn("prune", prune(pool.clone(), service.stop()));
+        service.serve(routes(pool)).await?;
+        Ok(())
+    }
+
+    async fn migrate(client: &mut Client) -> Result<(), BoxError> {
+        migrate(client, "outbox", outbox::MIGRATIONS).await?;
+        migrate(client, "catalog", MIGRATIONS).await?;
+        for contract in contracts()? {
+            outbox::register(client, &contract).await?;
+        }
+        Ok(())
+    }
+
+    fn openapi() -> Option<String> {
+        Some(http::document())
+    }
+}
+
+/// The HTTP interface over this database.
+pub fn routes(pool: Pool) -> Router {
+    http::routes(pool)
+}
+
+/// What catalog publishes, as its contract files say.
+pub fn contracts() -> Result<Vec<Contract>, ContractError> {
+    let files =
+        [include_str!("../contracts/product.yaml"), include_str!("../contracts/category.yaml")];
+    files.into_iter().map(Contract::parse).collect()
+}
+
+/// Forgets answers that are older than they must be kept; a failure waits for the next time.
+async fn prune(pool: Pool, stop: CancellationToken) -> Result<(), BoxError> {
+    loop {
+        match commands::prune(&pool).await {
+            Ok(0) => {}
+            Ok(pruned) => tracing::info!(pruned, "forgot {pruned} answers of more than a day ago"),
+            Err(error) => {
+                tracing::warn!(error = service_kit::chain(&error), "could not prune answers");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PRUNE_INTERVAL) => {}
+        }
+    }
+}

@@ -1,3 +1,7 @@
 //! The `catalog` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::main::<catalog::Catalog>()
+}

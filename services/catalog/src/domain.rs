@@ -1,0 +1,250 @@
+//! Products and categories, and what makes one acceptable.
+
+use std::collections::BTreeMap;
+
+/// Why a value is refused, as one stable word and in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct Invalid {
+    pub(crate) code: &'static str,
+    pub(crate) reason: String,
+}
+
+impl Invalid {
+    fn new(code: &'static str, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+}
+
+/// The longest name of anything, in characters.
+const NAME_CHARS_MAX: usize = 512;
+/// The longest text of an attribute, in characters.
+const TEXT_CHARS_MAX: usize = 4096;
+/// Whole numbers beyond it do not survive a program that keeps numbers as f64.
+const INTEGER_MAX: i64 = 1 << 53;
+/// The most categories of one product.
+const CATEGORIES_MAX: usize = 64;
+/// The most attributes of one product.
+const ATTRIBUTES_MAX: usize = 200;
+
+/// The name of a product, a category or an attribute: `[A-Za-z0-9._-]{1,64}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Id(String);
+
+impl Id {
+    pub(crate) fn parse(raw: &str) -> Result<Self, Invalid> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if raw.is_empty() || raw.len() > 64 {
+            let reason = format!("must have 1 to 64 characters, not {}", raw.chars().count());
+            return Err(Invalid::new("length", reason));
+        }
+        match raw.chars().find(|c| !c.is_ascii() || !legal(*c as u8)) {
+            None => Ok(Self(raw.to_owned())),
+            Some(c) => Err(Invalid::new(
+                "illegal-character",
+                format!("may only have A-Z, a-z, 0-9, '.', '_' and '-', not {c:?}"),
+            )),
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What people call a product or a category.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name(String);
+
+impl Name {
+    pub(crate) fn parse(raw: &str) -> Result<Self, Invalid> {
+        let chars = raw.chars().count();
+        if chars > NAME_CHARS_MAX || raw.trim().is_empty() {
+            let reason = format!("must have 1 to {NAME_CHARS_MAX} characters, not only blanks");
+            return Err(Invalid::new("length", reason));
+        }
+        if raw.chars().any(char::is_control) {
+            return Err(Invalid::new("illegal-character", "may not have control characters"));
+        }
+        Ok(Self(raw.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Attribute {
+    Text(String),
+    Integer(i64),
+    Decimal(f64),
+    Flag(bool),
+}
+
+impl Attribute {
+    /// Accepts text that every store can hold.
+    pub(crate) fn text(raw: String) -> Result<Self, Invalid> {
+        if raw.chars().count() > TEXT_CHARS_MAX {
+            let reason = format!("must have at most {TEXT_CHARS_MAX} characters");
+            return Err(Invalid::new("length", reason));
+        }
+        if raw.chars().any(|c| c.is_control() && !['\n', '\r', '\t'].contains(&c)) {
+            let reason = "may not have control characters other than tab and line ends";
+            return Err(Invalid::new("illegal-character", reason));
+        }
+        Ok(Self::Text(raw))
+    }
+
+    /// Accepts a JSON number by its text, since every parsed form has lost what was wrong with it.
+    /// Equal numbers become equal values: `1.0` and `1`, `-0` and `0`.
+    pub(crate) fn number(raw: &str) -> Result<Self, Invalid> {
+        if let Ok(integer) = raw.parse::<i64>() {
+            return match integer.unsigned_abs() <= INTEGER_MAX.unsigned_abs() {
+                true => Ok(Self::Integer(integer)),
+                false => Err(beyond_integers()),
+            };
+        }
+        match raw.parse::<f64>() {
+            Err(_) => Err(Invalid::new("number", "is no number")),
+            Ok(number) if !number.is_finite() => Err(Invalid::new(
+                "number-out-of-range",
+                "must be a number that a 64-bit float can hold",
+            )),
+            // From here on every float is whole, and may already be another than was written.
+            #[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
+            Ok(number) if number.abs() >= INTEGER_MAX as f64 => Err(beyond_integers()),
+            #[expect(clippy::cast_possible_truncation, reason = "whole and far below the limit")]
+            Ok(number) if number.fract() == 0.0 => Ok(Self::Integer(number as i64)),
+            Ok(number) => Ok(Self::Decimal(number)),
+        }
+    }
+}
+
+fn beyond_integers() -> Invalid {
+    let reason = "must lie within -2^53 and 2^53; send larger numbers as text";
+    Invalid::new("number-out-of-range", reason)
+}
+
+/// Something that is sold.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Product {
+    pub(crate) sku: Id,
+    pub(crate) name: Name,
+    pub(crate) categories: Vec<Id>,
+    pub(crate) attributes: BTreeMap<Id, Attribute>,
+}
+
+impl Product {
+    /// How many categories a product may name.
+    pub(crate) fn check_categories(count: usize) -> Result<(), Invalid> {
+        if count <= CATEGORIES_MAX {
+            return Ok(());
+        }
+        Err(Invalid::new("count", format!("must be at most {CATEGORIES_MAX}, not {count}")))
+    }
+
+    /// How many attributes a product may have.
+    pub(crate) fn check_attributes(count: usize) -> Result<(), Invalid> {
+        if count <= ATTRIBUTES_MAX {
+            return Ok(());
+        }
+        Err(Invalid::new("count", format!("must be at most {ATTRIBUTES_MAX}, not {count}")))
+    }
+}
+
+/// A node of the tree in which products are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Category {
+    pub(crate) id: Id,
+    pub(crate) name: Name,
+    pub(crate) parent: Option<Id>,
+}
+
+impl Category {
+    /// A category may stand before its parent arrives, but not below itself.
+    pub(crate) fn new(id: Id, name: Name, parent: Option<Id>) -> Result<Self, Invalid> {
+        if parent.as_ref() == Some(&id) {
+            return Err(Invalid::new("own-parent", "may not be the category itself"));
+        }
+        Ok(Self { id, name, parent })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_of_one_alphabet_and_bounded() {
+        for good in ["a", "MH01-XS-Black", "men.tops_1", &"x".repeat(64)] {
+            assert_eq!(Id::parse(good).unwrap().as_str(), good);
+        }
+        for (bad, code) in [
+            ("", "length"),
+            (&*"x".repeat(65), "length"),
+            ("a b", "illegal-character"),
+            ("a/b", "illegal-character"),
+            ("größe", "illegal-character"),
+            ("a\0", "illegal-character"),
+        ] {
+            assert_eq!(Id::parse(bad).unwrap_err().code, code, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_readable() {
+        assert!(Name::parse("Größe 2 – neu").is_ok());
+        for bad in ["", "  ", "a\nb", "a\0", &"x".repeat(513)] {
+            assert!(Name::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_value_or_are_refused() {
+        use Attribute::{Decimal, Integer};
+        for (raw, number) in [
+            ("0", Integer(0)),
+            ("-0", Integer(0)),
+            ("-0.0", Integer(0)),
+            ("1.0", Integer(1)),
+            ("1e3", Integer(1000)),
+            ("0.1", Decimal(0.1)),
+            ("-2.5e-3", Decimal(-0.0025)),
+            ("9007199254740992", Integer(1 << 53)),
+            ("-9007199254740992", Integer(-(1 << 53))),
+        ] {
+            assert_eq!(Attribute::number(raw).unwrap(), number, "{raw}");
+        }
+        let (long, zeros) = ("9".repeat(400), format!("1{}", "0".repeat(400)));
+        for raw in [
+            "1e400",
+            "-1e400",
+            &long,
+            &zeros,
+            "9007199254740993",
+            "-9007199254740993",
+            "9007199254740993.0",
+            "1e16",
+            "9223372036854775808",
+            "1e308",
+        ] {
+            assert_eq!(Attribute::number(raw).unwrap_err().code, "number-out-of-range", "{raw}");
+        }
+    }
+
+    #[test]
+    fn text_keeps_its_lines_but_no_control_characters() {
+        assert!(Attribute::text("two\nlines\tof text".to_owned()).is_ok());
+        assert!(Attribute::text("\u{0}".to_owned()).is_err());
+        assert!(Attribute::text("x".repeat(4097)).is_err());
+    }
+
+    #[test]
+    fn a_category_is_not_its_own_parent() {
+        let (id, name) = (Id::parse("a").unwrap(), Name::parse("A").unwrap());
+        assert!(Category::new(id.clone(), name.clone(), Some(id.clone())).is_err());
+        assert!(Category::new(id, name, Some(Id::parse("b").unwrap())).is_ok());
+    }
+}

@@ -1,0 +1,11 @@
+//! Catalog as its callers and its copies see it, over a real database.
+
+mod concurrency;
+mod conditions;
+mod contract;
+mod program;
+mod records;
+mod refusals;
+mod repeats;
+mod round_trips;
+mod world;
