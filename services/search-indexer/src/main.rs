@@ -1,3 +1,7 @@
 //! The `search-indexer` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::main::<search_indexer::SearchIndexer>()
+}

@@ -1,0 +1,233 @@
+//! The index in a folder of this machine, by Tantivy.
+//!
+//! Every call runs on a thread for blocking work. The commit's payload holds the id that the
+//! database notes; a folder without it, with damaged files or of another schema is no index.
+
+mod document;
+mod page;
+mod question;
+mod schema;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use contracts::Key;
+use serde::{Deserialize, Serialize};
+use tantivy::directory::error::LockError;
+use tantivy::schema::document::TantivyDocument;
+use tantivy::{IndexReader, IndexWriter, ReloadPolicy, TantivyError, Term};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use self::schema::Fields;
+use super::{Batch, CommitId, Error, Index, Page, Question};
+
+/// One thread writes: it keeps up with the worker on two cores, and more would make more segments.
+const WRITER_THREADS: usize = 1;
+/// What the writer collects before it starts a new segment.
+const WRITER_BYTES: usize = 64 << 20;
+
+/// The index in a folder.
+#[derive(Debug, Clone)]
+pub struct Tantivy {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    folder: PathBuf,
+    fields: Fields,
+    writing: Mutex<Option<Writing>>,
+    /// What searches see; none until there is a commit.
+    reader: RwLock<Option<IndexReader>>,
+}
+
+struct Writing {
+    writer: IndexWriter<TantivyDocument>,
+    reader: IndexReader,
+}
+
+/// What a commit carries.
+#[derive(Debug, Serialize, Deserialize)]
+struct Payload {
+    schema: u32,
+    commit: Uuid,
+}
+
+impl Tantivy {
+    /// An index in a folder of its own below `folder`, not opened yet.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        let shared = Shared {
+            folder: folder.into().join("tantivy"),
+            fields: Fields::new(),
+            writing: Mutex::new(None),
+            reader: RwLock::new(None),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || work(&shared))
+            .await
+            .map_err(Error::failed("run the index on a thread"))?
+    }
+}
+
+impl Index for Tantivy {
+    async fn open(&self) -> Result<Option<CommitId>, Error> {
+        self.blocking(Shared::open).await
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.blocking(Shared::clear).await
+    }
+
+    async fn write(&self, batch: Batch) -> Result<(), Error> {
+        self.blocking(move |shared| shared.write(&batch)).await
+    }
+
+    async fn commit(&self, id: CommitId) -> Result<(), Error> {
+        self.blocking(move |shared| shared.commit(id)).await
+    }
+
+    async fn search(&self, question: Question) -> Result<Page, Error> {
+        self.blocking(move |shared| shared.search(&question)).await
+    }
+
+    fn documents(&self) -> u64 {
+        self.shared.reader().map_or(0, |reader| reader.searcher().num_docs())
+    }
+}
+
+impl Shared {
+    fn open(&self) -> Result<Option<CommitId>, Error> {
+        let mut writing = self.close();
+        match self.try_open() {
+            Ok(Some((opened, commit))) => {
+                self.publish(Some(opened.reader.clone()));
+                *writing = Some(opened);
+                Ok(Some(commit))
+            }
+            Ok(None) => Ok(None),
+            // Somebody else writes here: to clear it would destroy a good index.
+            Err(TantivyError::LockFailure(cause @ LockError::LockBusy, _)) => {
+                Err(Error::failed("take the writer's lock of the index folder")(cause))
+            }
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "the index cannot be opened");
+                Ok(None)
+            }
+        }
+    }
+
+    fn try_open(&self) -> tantivy::Result<Option<(Writing, CommitId)>> {
+        if !self.folder.join("meta.json").exists() {
+            return Ok(None);
+        }
+        let index = tantivy::Index::open_in_dir(&self.folder)?;
+        let payload = index.load_metas()?.payload;
+        let payload = payload.and_then(|text| serde_json::from_str::<Payload>(&text).ok());
+        let Some(payload) = payload.filter(|payload| payload.schema == schema::VERSION) else {
+            info!("the index has no commit of this version of its schema");
+            return Ok(None);
+        };
+        let damaged = index.validate_checksum()?;
+        if index.schema() != self.fields.schema || !damaged.is_empty() {
+            warn!(files = ?damaged, "the index is damaged");
+            return Ok(None);
+        }
+        Ok(Some((Writing::new(&index)?, CommitId(payload.commit))))
+    }
+
+    fn clear(&self) -> Result<(), Error> {
+        let doing = "make the index folder anew";
+        let mut writing = self.close();
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::failed(doing)(error));
+            }
+            Ok(()) | Err(_) => fs::create_dir_all(&self.folder).map_err(Error::failed(doing))?,
+        }
+        let index = tantivy::Index::create_in_dir(&self.folder, self.fields.schema.clone())
+            .map_err(Error::failed("create the index"))?;
+        *writing = Some(Writing::new(&index).map_err(Error::failed("open the new index"))?);
+        Ok(())
+    }
+
+    /// Ends the writer and whatever it merges, so that nothing touches the folder any more.
+    fn close(&self) -> MutexGuard<'_, Option<Writing>> {
+        self.publish(None);
+        let mut writing = self.writing();
+        if let Some(Err(error)) = writing.take().map(|old| old.writer.wait_merging_threads()) {
+            warn!(error = &error as &dyn std::error::Error, "the index's writer had failed");
+        }
+        writing
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), Error> {
+        let writing = self.writing();
+        let writer = &writing.as_ref().ok_or(Error::Closed)?.writer;
+        let forget = |key: &Key| {
+            writer.delete_term(Term::from_field_text(self.fields.key, key.as_str()));
+        };
+        batch.gone.iter().for_each(&forget);
+        for document in &batch.documents {
+            forget(&document.sku);
+            writer
+                .add_document(self.fields.document(document))
+                .map_err(Error::failed("add a document to the index"))?;
+        }
+        Ok(())
+    }
+
+    fn commit(&self, id: CommitId) -> Result<(), Error> {
+        let doing = "commit the index";
+        let payload = Payload { schema: schema::VERSION, commit: id.0 };
+        let payload = serde_json::to_string(&payload).map_err(Error::failed(doing))?;
+        let mut writing = self.writing();
+        let Writing { writer, reader } = writing.as_mut().ok_or(Error::Closed)?;
+        let mut prepared = writer.prepare_commit().map_err(Error::failed(doing))?;
+        prepared.set_payload(&payload);
+        prepared.commit().map_err(Error::failed(doing))?;
+        reader.reload().map_err(Error::failed("see the new commit of the index"))?;
+        self.publish(Some(reader.clone()));
+        Ok(())
+    }
+
+    fn search(&self, question: &Question) -> Result<Page, Error> {
+        let searcher = self.reader().ok_or(Error::Closed)?.searcher();
+        let query = self.fields.query(question);
+        page::find(&searcher, &self.fields, query.as_ref(), question)
+            .map_err(Error::failed("search the index"))
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Option<Writing>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader(&self) -> Option<IndexReader> {
+        self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish(&self, reader: Option<IndexReader>) {
+        *self.reader.write().unwrap_or_else(PoisonError::into_inner) = reader;
+    }
+}
+
+impl Writing {
+    fn new(index: &tantivy::Index) -> tantivy::Result<Self> {
+        let writer = index.writer_with_num_threads(WRITER_THREADS, WRITER_BYTES)?;
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        Ok(Self { writer, reader })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}

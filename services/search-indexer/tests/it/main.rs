@@ -1,0 +1,7 @@
+//! The search service on a real database and a real index.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a surprise fails the test")]
+
+mod index;
+mod indexer;
+mod world;
