@@ -24,7 +24,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use tracing::{Instrument as _, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::{Config, Problem, json::BodyLimits, metrics, tasks::panic_message};
+use crate::{Config, Problem, json::BodyLimits, metrics, problem::trace_id, tasks::panic_message};
 
 /// Every answer names its service, so that the gateway can tell it from a sidecar's own.
 const SERVICE_HEADER: HeaderName = HeaderName::from_static("x-syncline-service");
@@ -170,11 +170,15 @@ fn request_span(request: &Request<Body>, method: &'static str, route: &str) -> S
         http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
+        trace_id = Empty,
     );
     let parent =
         global::get_text_map_propagator(|carrier| carrier.extract(&Headers(request.headers())));
     // Fails only where no trace layer is installed, and then there is nothing to join.
     let _ = span.set_parent(parent);
+    if let Some(trace_id) = trace_id(&span) {
+        span.record("trace_id", trace_id);
+    }
     span
 }
 

@@ -20,6 +20,9 @@ pub enum Error {
     /// Traces or metrics cannot be set up.
     #[error("set up telemetry")]
     Telemetry(#[source] BoxError),
+    /// Two settings do not go together.
+    #[error("check the settings: {0}")]
+    Settings(&'static str),
     /// The program needs a database and was given none.
     #[error("find database: DATABASE_URL is not set")]
     NoDatabase,

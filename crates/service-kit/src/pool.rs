@@ -29,6 +29,12 @@ pub(crate) fn connection(name: &str, url: &SecretString) -> Result<tokio_postgre
 /// Opens the pool, once a first connection showed that the database is fit to be used.
 pub(crate) async fn open(name: &str, config: &Config) -> Result<Pool, Error> {
     let url = config.database_url.as_ref().ok_or(Error::NoDatabase)?;
+    if u64::from(config.database_statement_ms_max) > config.http_request_ms_max {
+        return Err(Error::Settings(
+            "DATABASE_STATEMENT_MS_MAX is above HTTP_REQUEST_MS_MAX: statements would outlive the \
+             requests that wait for them",
+        ));
+    }
     let mut connection = connection(name, url)?;
     let options = [
         connection.get_options().unwrap_or_default().to_owned(),

@@ -6,6 +6,7 @@ use axum::{
 };
 use contracts::FieldProblem;
 use opentelemetry::trace::TraceContextExt as _;
+use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
@@ -84,12 +85,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
         let status = self.status();
-        let context = tracing::Span::current().context();
-        let span = context.span();
-        let span = span.span_context();
-        if span.is_valid() {
-            self.0.trace_id = Some(span.trace_id().to_string());
-        }
+        self.0.trace_id = trace_id(&Span::current());
         let body = serde_json::to_vec(&self.0).expect("a problem has string keys only");
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
@@ -141,6 +137,14 @@ fn field_problem(pointer: &str, error: &ValidationError) -> FieldProblem {
         .as_ref()
         .map_or_else(|| format!("must satisfy rule {}", error.code), ToString::to_string);
     FieldProblem { pointer: pointer.to_owned(), code: error.code.to_string(), message }
+}
+
+/// The trace that a span belongs to, where traces are on.
+pub(crate) fn trace_id(span: &Span) -> Option<String> {
+    let context = span.context();
+    let span = context.span();
+    let span = span.span_context();
+    span.is_valid().then(|| span.trace_id().to_string())
 }
 
 /// One step of a JSON Pointer.

@@ -11,9 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Error, Readiness, Tasks, app,
-    error::chain,
-    pool,
+    Config, Error, Readiness, Tasks, app, pool,
     probes::Probes,
     server::{Limits, Server},
     telemetry::Telemetry,
@@ -82,7 +80,8 @@ impl Service {
         app::layered(self.name, &self.config, &self.telemetry.meter(), routes, probes)
     }
 
-    /// Serves on the address of the settings until the end; an error if a task failed.
+    /// Serves on the address of the settings until the end; an error if a task failed, which is
+    /// logged when it does.
     pub async fn serve(self, routes: Router) -> Result<(), Error> {
         let address = self.config.listen;
         let listener =
@@ -110,11 +109,8 @@ impl Service {
                 Ok(())
             }
         };
-        match &outcome {
-            Ok(()) => tracing::info!("{} has ended", self.name),
-            Err(error) => {
-                tracing::error!(error = chain(error), "{} ended because a task failed", self.name);
-            }
+        if outcome.is_ok() {
+            tracing::info!("{} has ended", self.name);
         }
         self.telemetry.shutdown();
         outcome

@@ -51,3 +51,11 @@ async fn a_service_without_a_database_url_says_so() {
     let error = service.pool().await.unwrap_err();
     assert_eq!(chain(&error), "find database: DATABASE_URL is not set");
 }
+
+#[tokio::test]
+async fn settings_that_do_not_go_together_are_refused() {
+    let args = ["--database-url", "postgres://nowhere/none", "--http-request-ms-max", "9999"];
+    let service = Service::start("sample", &config(&args)).unwrap();
+    let error = service.pool().await.unwrap_err();
+    assert!(chain(&error).starts_with("check the settings: "), "{}", chain(&error));
+}
