@@ -3,7 +3,9 @@
 mod concurrency;
 mod conditions;
 mod contract;
+mod faults;
 mod program;
+mod proxy;
 mod records;
 mod refusals;
 mod repeats;
