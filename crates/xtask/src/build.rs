@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_program_is_read_from_cargos_message() {
-        let line = r#"{"reason":"compiler-artifact","package_id":"x","target":{"name":"relay","kind":["bin"]},"executable":"/t/relay"}"#;
+        let line = r#"{"reason":"compiler-artifact",
+            "target":{"name":"relay","kind":["bin"]},"executable":"/t/relay"}"#;
         assert_eq!(program_in(line), Some(("relay".to_owned(), PathBuf::from("/t/relay"))));
         assert_eq!(program_in(r#"{"reason":"build-finished","success":true}"#), None);
     }

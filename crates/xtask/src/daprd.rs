@@ -111,8 +111,10 @@ pub(crate) fn build(settings: &Settings) -> Result<Found> {
 }
 
 /// What helps where no sidecar can be had.
-pub(crate) const MEND: &str = "install Go 1.26 (https://go.dev/dl), or name a daprd 1.18 in $DAPRD, \
-                               or run without sidecars: cargo x up --transport none";
+pub(crate) const MEND: &str = concat!(
+    "install Go 1.26 (https://go.dev/dl), or name a daprd 1.18 in $DAPRD, ",
+    "or run without sidecars: cargo x up --transport none"
+);
 
 /// One build, in a folder of its own.
 struct Build<'a> {

@@ -47,7 +47,10 @@ impl Search {
 
 /// Looks for a PostgreSQL server; one that holds data is needed in the version that wrote them.
 pub(crate) fn postgres(settings: &Settings, major: Option<u32>) -> Search {
-    let mut result = Search::Absent;
+    let mut result = match &settings.pg_bin {
+        Some(named) => Search::Unfit(format!("$PG_BIN, {}, without programs", named.display())),
+        None => Search::Absent,
+    };
     for bin in postgres_folders(settings) {
         let complete = ["postgres", "initdb", "psql"].iter().all(|name| bin.join(name).is_file());
         let Some(version) = complete.then(|| version_of(&bin.join("postgres"))).flatten() else {
@@ -174,6 +177,6 @@ mod tests {
     #[test]
     fn a_named_folder_without_programs_is_not_replaced_by_another() {
         let settings = Settings { pg_bin: Some("/nonexistent".into()), ..Settings::for_tests() };
-        assert_eq!(postgres(&settings, None), Search::Absent);
+        assert!(matches!(postgres(&settings, None), Search::Unfit(_)));
     }
 }

@@ -52,7 +52,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     // the local runner
-    /// From nothing to a running mesh: finds or installs, builds, starts, loads, says where to look.
+    /// From nothing to a running mesh: finds or installs, builds, starts, loads.
     Up(up::Args),
     /// Stops the mesh of a home and leaves its data.
     Down(down::Args),

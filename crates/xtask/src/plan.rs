@@ -12,12 +12,14 @@ use crate::{
     process::Identity,
 };
 
-/// What is to run; written by `up`, read by the supervisor.
+/// What is to run; written by `up`, completed with ports by the supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// How changes travel.
     pub(crate) transport: Transport,
-    /// Who listens where.
+    /// What is added to every documented port.
+    pub(crate) port_offset: u16,
+    /// Who listens where, or did at the last start.
     pub(crate) ports: Ports,
     /// The services' programs, by service.
     pub(crate) programs: BTreeMap<String, PathBuf>,

@@ -76,7 +76,8 @@ fn look(home: &Home) -> Result<Option<Status>> {
     let supervised = home.is_supervised();
     let state = State::read(home)?;
     let secrets = Secrets::read(home)?;
-    let parts = parts::of(&plan)?;
+    // Before its first start a plan has no ports yet.
+    let Ok(parts) = parts::of(&plan) else { return Ok(None) };
     let shown: Vec<PartStatus> = thread::scope(|scope| {
         let asked: Vec<_> = parts
             .iter()

@@ -26,7 +26,7 @@ use crate::{
     mesh::{SERVICES, Transport},
     parts::{self, Parts},
     plan::{Kind, PartState, Phase, Plan, State},
-    postgres,
+    ports, postgres,
     process::Identity,
     progress,
     secrets::{SUPERUSER, Secrets},
@@ -56,7 +56,10 @@ pub(crate) fn supervise(home: &Home) -> Result<()> {
     // From here on no signal ends this process; each is looked at between two turns.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listening for signals")?;
     sweep(home)?;
-    let plan = Plan::read(home)?.context("there is no plan of what is to run")?;
+    let mut plan = Plan::read(home)?.context("there is no plan of what is to run")?;
+    let allotted = ports::allot(plan.transport, plan.port_offset, &plan.ports)?;
+    plan.ports.clone_from(&allotted.ports);
+    home::write(&home.plan_file(), &plan)?;
     let secrets = Secrets::open(home, &plan.ports)?;
     let own = Identity::of(std::process::id()).context("finding this process")?;
     let mut supervisor = Supervisor {
@@ -72,7 +75,7 @@ pub(crate) fn supervise(home: &Home) -> Result<()> {
         Err(Halt::Failed(error)) => Err(error),
     };
     supervisor.go_down(&result);
-    drop(charge);
+    drop((allotted, charge));
     result
 }
 

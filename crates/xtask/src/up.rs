@@ -17,7 +17,7 @@ use crate::{
     install, machine,
     mesh::Transport,
     plan::{Phase, Plan, SetSetting, State},
-    ports, postgres,
+    postgres,
     progress::{self, Step},
     sample,
     servers::ConsentArgs,
@@ -115,10 +115,10 @@ fn plan(settings: &Settings, args: &Args, home: &Home) -> Result<Plan> {
     if args.transport == Transport::Dapr && sidecar.is_none() {
         sidecar = Some(daprd::build(settings)?.path);
     }
-    let kept = Plan::read(home)?.map(|plan| plan.ports).unwrap_or_default();
     Ok(Plan {
         transport: args.transport,
-        ports: ports::allot(args.transport, args.port_offset, &kept)?,
+        port_offset: args.port_offset,
+        ports: Plan::read(home)?.map(|plan| plan.ports).unwrap_or_default(),
         programs,
         postgres: postgres::place(home, server.path)?,
         redis,
@@ -179,7 +179,7 @@ fn detached(home: &Home, args: &Args, begun: Instant) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows what the supervisor says from a place in its log on, until the mesh is ready or will not be.
+/// Shows what the supervisor says, from a place in its log on, until the mesh is up or will not be.
 fn wait_ready(home: &Home, mut supervisor: Option<&mut Child>, from: u64) -> Result<()> {
     let log = home.log("supervisor");
     let mut shown = from;

@@ -40,7 +40,7 @@ impl Supervisor<'_> {
             let mut step = Step::begin_at(running.since, &part.name, format!("{address} starts"));
             let deadline = Instant::now() + patience(kind);
             let result = loop {
-                let why = match self.parts.ready(&part) {
+                let why = match self.answer(index, &part) {
                     Ok(()) => break Ok(()),
                     Err(why) => why,
                 };
@@ -70,6 +70,12 @@ impl Supervisor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a part answers, and not a stranger in its place.
+    fn answer(&self, index: usize, part: &Part) -> Result<(), String> {
+        let runs = self.running.get(index).is_some_and(|running| running.child.is_some());
+        if runs { self.parts.ready(part) } else { Err("it does not run".to_owned()) }
     }
 
     fn where_it_is(&self, part: &Part, address: &str) -> String {
