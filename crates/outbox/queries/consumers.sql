@@ -1,5 +1,5 @@
 -- Who follows this source, and where each stands.
-select c.consumer, c.identity, c.seen_at, t.topic, t.hold_n, p.stream, p.pn, p.term, p.confirmed_at
+select c.consumer, c.seen_at, p.stream, p.pn, p.term, p.confirmed_at
   from outbox.consumer c
   left join outbox.consumer_topic t using (consumer)
   left join outbox.consumer_position p on p.consumer = c.consumer and p.topic = t.topic

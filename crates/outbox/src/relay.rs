@@ -109,6 +109,12 @@ impl Relay {
         status::status(&self.shared).await
     }
 
+    /// Whether it leads or stands by, as opposed to looking for its database.
+    pub fn is_up(&self) -> bool {
+        let health = self.shared.health();
+        health.error.is_none() && health.turn.is_some()
+    }
+
     async fn tick(&self, stop: &CancellationToken) {
         let mut poll = Poll::new();
         let mut failures = 0;

@@ -8,7 +8,7 @@ mod position;
 mod window;
 
 pub use cut::{Limits, Row, cut};
-pub use lease::{Input, Lease, Output, Refusal, Seal};
+pub use lease::{Input, Lease, Output, Refusal, Seal, Standing};
 pub use poll::Poll;
 pub use position::{Held, relate};
 pub use window::{Answer, Step, Window};

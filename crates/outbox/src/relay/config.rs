@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 /// How a relay behaves; flatten it into the program's settings.
+// Flattened beside other settings of this name, of which clap would make equal groups.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Config {

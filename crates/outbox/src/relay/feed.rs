@@ -121,8 +121,13 @@ pub(super) async fn read(
         }
         for row in &rows {
             let numbered = numbered(row, segment.term)?;
+            let bytes = i64::try_from(numbered.bytes).unwrap_or(i64::MAX);
+            // The statement answers one row of each segment, whatever its size.
+            if !run.changes.is_empty() && bytes > left.bytes_max {
+                return Ok(run);
+            }
             left.rows_max -= 1;
-            left.bytes_max -= i64::try_from(numbered.bytes).unwrap_or(i64::MAX);
+            left.bytes_max -= bytes;
             run.changes.push(numbered);
         }
         if run.next() <= segment.last || left.rows_max <= 0 || left.bytes_max <= 0 {

@@ -69,7 +69,6 @@ fn consumers(rows: &[Row]) -> Result<Vec<Value>, RelayError> {
         if consumers.last().and_then(|last| last.get("consumer")) != Some(&json!(name)) {
             let mut consumer = Map::new();
             consumer.insert("consumer".to_owned(), json!(name));
-            consumer.insert("identity".to_owned(), json!(column::<Uuid>(row, "identity")?));
             let seen_at: DateTime<Utc> = column(row, "seen_at")?;
             consumer.insert("seen_at".to_owned(), json!(seen_at));
             consumer.insert("positions".to_owned(), json!([]));

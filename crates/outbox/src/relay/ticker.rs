@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use contracts::{Pn, Stream, Term, Topic};
-use protocol::relay::{Input, Lease, Output, Refusal, Seal};
+use protocol::relay::{Input, Lease, Output, Refusal, Seal, Standing};
 
 use super::session::{Session, tick_settings};
 use super::shared::{Head, Reading, Shared};
@@ -139,13 +139,16 @@ fn seal(row: &Row) -> Result<Seal, RelayError> {
     let n: Option<i64> = column(row, "n")?;
     let s1: Option<String> = column(row, "s1")?;
     let found: i64 = column(row, "found")?;
-    Ok(Seal {
-        found: found.unsigned_abs(),
-        sealed: n.zip(s1),
-        mine: column::<Option<bool>>(row, "mine")?.unwrap_or_default(),
-        on_primary: column(row, "on_primary")?,
-        forward: column(row, "forward")?,
-    })
+    let standing = if !column::<bool>(row, "on_primary")? {
+        Standing::NotPrimary
+    } else if column::<Option<bool>>(row, "mine")? != Some(true) {
+        Standing::Lost
+    } else if !column::<bool>(row, "forward")? {
+        Standing::WentBack
+    } else {
+        Standing::Mine
+    };
+    Ok(Seal { found: found.unsigned_abs(), sealed: n.zip(s1), standing })
 }
 
 fn heads(row: &Row, term: Term) -> Result<Vec<(Stream, Head)>, RelayError> {

@@ -97,7 +97,7 @@ async fn an_unknown_outcome_is_repeated_with_the_identical_envelope() {
     let world = World::new().await.unwrap();
     let client = world.client().await.unwrap();
     let hub = Memory::new();
-    hub.plan([Fault::AnswerLost, Fault::Refuse, Fault::Pass]);
+    hub.script([Fault::AnswerLost, Fault::Refuse, Fault::Pass]);
     let (inbox, _bus) = Inbox::join(&hub);
     let running = Running::start(world.relay(Bus::memory(&hub)).unwrap());
     running.leading().await;
@@ -125,10 +125,8 @@ async fn a_successor_publishes_again_from_the_saved_mark() {
     running.stop().await;
     client.batch_execute("update outbox.publish_mark set pn = 1").await.unwrap();
     let successor = Running::start(world.relay(Bus::memory(&hub)).unwrap());
-    testkit::eventually("it publishes again", || async {
-        Ok(inbox.ranges().contains(&(2, 3)))
-    })
-    .await;
+    testkit::eventually("it publishes again", || async { Ok(inbox.ranges().contains(&(2, 3))) })
+        .await;
     successor.stop().await;
 }
 

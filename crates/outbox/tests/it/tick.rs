@@ -83,14 +83,13 @@ async fn nothing_is_lost_doubled_invented_or_reordered_by_two_relays_under_fault
     })
     .await;
     // What was read at sealing and what is read in the end is the same, number by number.
-    let heard = heard.0.lock().unwrap();
+    let heard = std::mem::take(&mut *heard.0.lock().unwrap());
     for (stream, changes) in &found.streams {
         for change in changes {
             assert_eq!(heard.get(&(stream.clone(), change.pn)), Some(change));
         }
     }
     println!("{} changes of {WRITERS} writers", found.stored.len());
-    drop(heard);
     first.stop().await;
     second.stop().await;
 }

@@ -50,12 +50,21 @@ pub struct Seal {
     pub found: u64,
     /// The new number and snapshot, if it numbered them.
     pub sealed: Option<(i64, String)>,
-    /// Whether the tick row still held this relay's number and term.
-    pub mine: bool,
-    /// Whether the server is a primary; a standby's snapshot lists no running transactions.
-    pub on_primary: bool,
-    /// Whether its snapshot is not older than the last; it is after a dump and restore.
-    pub forward: bool,
+    /// What it saw of the tick row and the server.
+    pub standing: Standing,
+}
+
+/// Whether a tick may count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The tick row still held this relay's number and term.
+    Mine,
+    /// It did not.
+    Lost,
+    /// The server is no primary; a standby's snapshot lists no running transactions.
+    NotPrimary,
+    /// The snapshot is older than the last, as after a dump and restore.
+    WentBack,
 }
 
 /// What the shell does next.
@@ -111,26 +120,23 @@ impl Lease {
 
     fn ticked(&mut self, seal: Seal) -> Output {
         let Self::Leading { n, s1, .. } = self else { return self.next() };
-        if !seal.on_primary {
-            *self = Self::Standby;
-            return Output::Refuse(Refusal::NotPrimary);
-        }
-        if !seal.mine {
-            *self = Self::Fenced;
-            return self.next();
-        }
-        if !seal.forward {
-            *self = Self::Standby;
-            return Output::Refuse(Refusal::WentBack);
-        }
-        match seal.sealed {
-            Some(sealed) => {
+        match (seal.standing, seal.sealed) {
+            (Standing::NotPrimary, _) => {
+                *self = Self::Standby;
+                Output::Refuse(Refusal::NotPrimary)
+            }
+            (Standing::WentBack, _) => {
+                *self = Self::Standby;
+                Output::Refuse(Refusal::WentBack)
+            }
+            (Standing::Mine, Some(sealed)) => {
                 (*n, *s1) = sealed;
                 Output::Sealed(seal.found)
             }
-            None if seal.found == 0 => Output::Idle,
-            // Somebody changed the tick row between this statement's snapshot and its update.
-            None => {
+            (Standing::Mine, None) if seal.found == 0 => Output::Idle,
+            // Found but not sealed: somebody changed the tick row between this statement's
+            // snapshot and its update.
+            (Standing::Mine, None) | (Standing::Lost, _) => {
                 *self = Self::Fenced;
                 self.next()
             }

@@ -13,13 +13,7 @@ fn leading() -> Lease {
 }
 
 fn seal() -> Seal {
-    Seal {
-        found: 3,
-        sealed: Some((5, "12:12:".to_owned())),
-        mine: true,
-        on_primary: true,
-        forward: true,
-    }
+    Seal { found: 3, sealed: Some((5, "12:12:".to_owned())), standing: Standing::Mine }
 }
 
 #[test]
@@ -41,8 +35,8 @@ fn an_idle_tick_changes_nothing() {
 fn a_lost_lease_is_noticed_with_and_without_changes() {
     for lost in [
         Seal { sealed: None, ..seal() },
-        Seal { found: 0, sealed: None, mine: false, ..seal() },
-        Seal { sealed: None, mine: false, ..seal() },
+        Seal { found: 0, sealed: None, standing: Standing::Lost },
+        Seal { sealed: None, standing: Standing::Lost, ..seal() },
     ] {
         let mut lease = leading();
         assert_eq!(lease.step(Input::Ticked(lost)), Output::Disconnect);
@@ -53,9 +47,9 @@ fn a_lost_lease_is_noticed_with_and_without_changes() {
 
 #[test]
 fn a_standby_server_and_ids_that_went_back_are_refused() {
-    let standby = Seal { sealed: None, on_primary: false, ..seal() };
+    let standby = Seal { sealed: None, standing: Standing::NotPrimary, ..seal() };
     assert_eq!(leading().step(Input::Ticked(standby)), Output::Refuse(Refusal::NotPrimary));
-    let back = Seal { sealed: None, forward: false, ..seal() };
+    let back = Seal { sealed: None, standing: Standing::WentBack, ..seal() };
     assert_eq!(leading().step(Input::Ticked(back)), Output::Refuse(Refusal::WentBack));
 }
 
@@ -95,9 +89,7 @@ proptest! {
                     let answer = Seal {
                         found,
                         sealed: seals.then(|| (row.n, String::new())),
-                        mine,
-                        on_primary: true,
-                        forward: true,
+                        standing: if mine { Standing::Mine } else { Standing::Lost },
                     };
                     if let Output::Sealed(_) = lease.step(Input::Ticked(answer)) {
                         sealed.push(row.n);
