@@ -141,6 +141,7 @@ impl Parts<'_> {
         command
             .env("LISTEN", listen)
             .env("LOG_FORMAT", "text")
+            .env("NO_COLOR", "1")
             .env("TRANSPORT", self.plan.transport.to_string())
             .env("APP_API_TOKEN", &self.secrets.app_token);
         if self.plan.transport == Transport::Dapr {
