@@ -68,11 +68,14 @@ pub struct Config {
     pub telemetry: Telemetry,
 }
 
+const LOG_FILTER: &str = "info,refinery_core=warn,tokio_postgres=warn";
+
 /// Where logs and traces go.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Telemetry {
-    /// What to log, for example `info` or `info,inbox=debug`.
-    #[arg(long, env = "LOG_FILTER", default_value = "info", value_name = "FILTER")]
+    /// What to log, for example `info` or `info,inbox=debug`; the default leaves out two talkative
+    /// libraries.
+    #[arg(long, env = "LOG_FILTER", default_value = LOG_FILTER, value_name = "FILTER")]
     pub log_filter: String,
 
     /// Form of a log line.
