@@ -1,0 +1,2 @@
+-- A deferred constraint must fail with its record, not at the commit of all.
+set constraints all immediate

@@ -1,0 +1,5 @@
+-- Counted in memory and flushed now and then: a duplicate must not cost a durable write.
+update inbox.position
+set duplicates = duplicates + $2, left_to_reader = left_to_reader + $3,
+    unreadable = unreadable + $4
+where stream = $1

@@ -1,0 +1,2 @@
+-- The record is in; fails where its code hid an error.
+release savepoint record

@@ -1,0 +1,2 @@
+-- The record is out, and the rest goes on.
+rollback to savepoint record

@@ -1,0 +1,2 @@
+-- Before one record is tried alone.
+savepoint record

@@ -1,0 +1,186 @@
+//! What this process knows of its copies: whether they are ready, and how far behind.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use contracts::calls::{self, SyncResponse};
+use contracts::{Pn, Stream, Term, Topic};
+use protocol::reader::{Phase, Position};
+use tokio::sync::{Notify, watch};
+
+/// Shared by everything in a process that follows sources; clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Monitor(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    topics: Mutex<BTreeMap<Topic, Watched>>,
+    marks: watch::Sender<u64>,
+    asked: Notify,
+}
+
+/// One copy, as this process saw it last.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    pub(crate) phase: Phase,
+    pub(crate) streams: BTreeMap<Stream, Sight>,
+    pub(crate) answered: Option<Instant>,
+    pub(crate) error: Option<String>,
+    goal: Option<BTreeMap<Stream, Pn>>,
+    is_reached: bool,
+    entered: Instant,
+}
+
+/// One stream, as this process saw it last.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sight {
+    pub(crate) position: Option<Position>,
+    pub(crate) head: Option<(Pn, Term)>,
+    caught_up: Option<Instant>,
+}
+
+impl Watched {
+    fn new() -> Self {
+        Self {
+            phase: Phase::New,
+            streams: BTreeMap::new(),
+            answered: None,
+            error: None,
+            goal: None,
+            is_reached: false,
+            entered: Instant::now(),
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_reached && self.phase == Phase::Serving
+    }
+
+    /// For how long a stream has not been at its head.
+    pub(crate) fn lag_seconds(&self, stream: &Stream) -> f64 {
+        match self.streams.get(stream) {
+            Some(sight) if sight.is_at_head() => 0.0,
+            sight => {
+                let since = sight.and_then(|sight| sight.caught_up).unwrap_or(self.entered);
+                since.elapsed().as_secs_f64()
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let Some(goal) = &self.goal else { return };
+        let at = |stream| self.streams.get(stream)?.position;
+        let reached = goal.iter().all(|(stream, head)| at(stream).is_some_and(|at| at.pn >= *head));
+        self.is_reached |= reached;
+    }
+}
+
+impl Sight {
+    fn is_at_head(&self) -> bool {
+        match (self.position, self.head) {
+            (Some(position), Some((head, _))) => position.pn >= head,
+            (Some(_) | None, None) | (None, Some(_)) => false,
+        }
+    }
+
+    fn stand(&mut self, position: Position) {
+        self.position = Some(position);
+        if self.is_at_head() {
+            self.caught_up = Some(Instant::now());
+        }
+    }
+}
+
+impl Monitor {
+    /// Whether every copy serves: loaded, in its source's past, and once at the heads that the
+    /// source had when this process first asked.
+    pub fn ready(&self) -> bool {
+        let topics = self.topics();
+        !topics.is_empty() && topics.values().all(Watched::is_ready)
+    }
+
+    pub(crate) fn enter(&self, topic: &Topic) {
+        self.topics().insert(topic.clone(), Watched::new());
+    }
+
+    pub(crate) fn phase(&self, topic: &Topic, phase: Phase) {
+        self.with(topic, |watched| watched.phase = phase);
+    }
+
+    /// A sync was answered.
+    pub(crate) fn answered(
+        &self,
+        topic: &Topic,
+        phase: Phase,
+        positions: &[calls::Position],
+        answer: &SyncResponse,
+    ) {
+        self.with(topic, |watched| {
+            watched.phase = phase;
+            watched.answered = Some(Instant::now());
+            watched.error = None;
+            watched.streams.retain(|name, _| answer.streams.iter().any(|s| s.stream == *name));
+            for state in &answer.streams {
+                let sight = watched.streams.entry(state.stream.clone()).or_default();
+                sight.head = Some((state.head, state.term));
+            }
+            for at in positions {
+                let newer = watched.streams.get_mut(&at.stream).filter(|sight| {
+                    sight.position.is_none_or(|known| known.pn <= at.pn || known.term != at.term)
+                });
+                if let Some(sight) = newer {
+                    sight.stand(Position { pn: at.pn, term: at.term });
+                }
+            }
+            if phase == Phase::Serving {
+                let heads = answer.streams.iter().map(|s| (s.stream.clone(), s.head));
+                watched.goal.get_or_insert_with(|| heads.collect());
+            }
+            watched.look();
+        });
+    }
+
+    pub(crate) fn failed(&self, topic: &Topic, error: String) {
+        self.with(topic, |watched| watched.error = Some(error));
+    }
+
+    pub(crate) fn moved(&self, topic: &Topic, stream: &Stream, position: Position) {
+        self.with(topic, |watched| {
+            watched.streams.entry(stream.clone()).or_default().stand(position);
+            watched.look();
+        });
+    }
+
+    pub(crate) fn watched(&self, topic: &str) -> Option<Watched> {
+        self.topics().iter().find(|(name, _)| name.as_str() == topic).map(|(_, w)| w.clone())
+    }
+
+    /// Keys were marked dirty and committed.
+    pub(crate) fn marked(&self) {
+        self.0.marks.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn marks(&self) -> watch::Receiver<u64> {
+        self.0.marks.subscribe()
+    }
+
+    /// Somebody asked for a rebuild.
+    pub(crate) fn ask(&self) {
+        self.0.asked.notify_waiters();
+    }
+
+    pub(crate) async fn asked(&self) {
+        self.0.asked.notified().await;
+    }
+
+    fn with(&self, topic: &Topic, change: impl FnOnce(&mut Watched)) {
+        if let Some(watched) = self.topics().get_mut(topic) {
+            change(watched);
+        }
+    }
+
+    fn topics(&self) -> MutexGuard<'_, BTreeMap<Topic, Watched>> {
+        self.0.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

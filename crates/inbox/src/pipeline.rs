@@ -1,0 +1,150 @@
+//! One delivery from its position to its commit: the steps of every consumer, in order.
+
+use chrono::{DateTime, Utc};
+use contracts::{Envelope, Stream, Topic};
+use deadpool_postgres::Pool;
+use futures::try_join;
+use protocol::reader::{Connection, Next, Phase, Position, Road, connect};
+use tokio_postgres::IsolationLevel;
+
+use crate::apply::{Trial, apply};
+use crate::batch::Parsed;
+use crate::careful::Careful;
+use crate::error::chain;
+use crate::journal::{Clock, Entry, Via};
+use crate::metrics::Metrics;
+use crate::{Error, Monitor, Projection, store};
+
+/// What every delivery of a topic goes through, by whatever road it comes.
+pub(crate) struct Pipeline<P> {
+    pub(crate) topic: Topic,
+    pub(crate) pool: Pool,
+    pub(crate) projection: P,
+    pub(crate) careful: Careful,
+    pub(crate) monitor: Monitor,
+    pub(crate) metrics: Metrics,
+}
+
+/// An envelope, and how it came.
+pub(crate) struct Incoming<'a> {
+    pub(crate) envelope: &'a Envelope,
+    pub(crate) via: Via,
+    pub(crate) received_at: DateTime<Utc>,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It, or after an unclean stop its first part, is committed: the position stands here.
+    Committed(Position),
+    /// All of it had been committed before.
+    Duplicate,
+    /// Numbers before it are missing.
+    Early,
+    /// It belongs to another past.
+    Elsewhere,
+    /// Nothing is known of its stream.
+    UnknownStream,
+    /// The copy takes no changes now.
+    Standing(Phase),
+}
+
+impl<P: Projection> Pipeline<P> {
+    /// Takes a delivery; a record that spoils its batch becomes a case, alone.
+    pub(crate) async fn take(&self, incoming: &Incoming<'_>) -> Result<Taken, Error> {
+        match self.attempt(incoming, Trial::Whole).await {
+            Err(error) if error.blames_record() => {
+                let (stream, error) = (&incoming.envelope.header.stream, chain(&error));
+                tracing::warn!(%stream, error, "a batch failed, it is tried record by record");
+                self.attempt(incoming, Trial::EachAlone).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&self, incoming: &Incoming<'_>, trial: Trial) -> Result<Taken, Error> {
+        let header = &incoming.envelope.header;
+        let stream = &header.stream;
+        let mut clock = Clock::start();
+        let mut careful = self.careful.enter().await;
+        let mut client = self.pool.get().await?;
+        let begin = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
+        let tx = begin.start().await?;
+
+        // Lock the position, and decide from that row alone what connects.
+        let Some((position, copy)) = store::lock_position(&tx, &self.topic, stream).await? else {
+            return Ok(Taken::UnknownStream);
+        };
+        if !copy.phase.takes_changes() {
+            return Ok(Taken::Standing(copy.phase));
+        }
+        match connect(&position, header) {
+            Connection::From(_) => {}
+            Connection::Duplicate => return Ok(Taken::Duplicate),
+            Connection::Early => return Ok(Taken::Early),
+            Connection::Elsewhere => return Ok(Taken::Elsewhere),
+        }
+        let first = position.pn.plus(1);
+        let (last, trial) = match careful.plan(&tx, stream, (first, header.last)).await? {
+            Next::Try(part) => (part.last, trial),
+            Next::SetAside => (first, Trial::SetAside),
+        };
+        clock.locked();
+
+        // Parse, then the gate: what is stale needs no validation and no case.
+        let parsed = Parsed::changes(incoming.envelope, first, last);
+        let written_at = parsed.written_at;
+        let stored = store::read_versions(&tx, &self.topic, &parsed.keys()).await?;
+        let gated = parsed.gate(Road::Change, copy.history, &stored);
+        clock.gated();
+
+        // Transform, resolve (one owner writes, so the gate has decided), validate, apply.
+        let settled = apply(&tx, &self.projection, Some(stream), gated, trial).await?;
+        clock.applied();
+
+        // Versions, cases, dirty keys, journal and position, in one round trip; then all at once.
+        let Incoming { via, received_at, .. } = *incoming;
+        let term = header.term;
+        let entry = Entry { stream, first, last, term, via, written_at, received_at, clock };
+        try_join!(
+            store::write_versions(&tx, &self.topic, &copy, Road::Change, &settled),
+            store::open_cases(&tx, &self.topic, &copy, Some(stream), &settled.cases),
+            store::mark_dirty(&tx, &settled.dirty),
+            store::settle(&tx, &copy, &entry, &settled),
+            careful.survive(&tx, stream),
+        )?;
+        tx.commit().await?;
+
+        let position = Position { pn: last, term };
+        self.tell(stream, position, &settled, &entry);
+        Ok(Taken::Committed(position))
+    }
+
+    /// After the commit: whoever waits is woken, and what must not stay unheard is said.
+    fn tell(
+        &self,
+        stream: &Stream,
+        position: Position,
+        settled: &crate::apply::Settled<'_>,
+        entry: &Entry<'_>,
+    ) {
+        self.monitor.moved(&self.topic, stream, position);
+        if !settled.dirty.is_empty() {
+            self.monitor.marked();
+        }
+        self.metrics.batch(settled, entry);
+        for case in &settled.cases {
+            let (pn, kind, rule) =
+                (case.pn.map_or(0, contracts::Pn::get), case.kind.as_str(), case.rule);
+            let key = case.key.as_ref().map_or("", |key| key.as_str());
+            tracing::warn!(%stream, pn, key, kind, rule, "a record became a case");
+        }
+        if settled.contradictions > 0 {
+            let (first, last) = (entry.first.get(), entry.last.get());
+            tracing::error!(
+                %stream, first, last, count = settled.contradictions,
+                "alarm: changes of a stored version came with another content"
+            );
+        }
+    }
+}

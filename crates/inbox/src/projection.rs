@@ -1,0 +1,95 @@
+//! What a consumer writes itself: how its copy takes changes, and how its index notices them.
+
+use std::future::{Future, ready};
+
+use contracts::{Key, Pn, Stream, Version};
+use deadpool_postgres::Transaction;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// The code that writes a copy of one topic.
+pub trait Projection: Send + Sync + 'static {
+    /// The topic that is copied.
+    const TOPIC: &'static str;
+    /// An entity, with only the fields that the copy needs.
+    type Entity: DeserializeOwned + Send + Sync;
+
+    /// Writes changes, at most one per key and the newest of it, in key order; no entity means
+    /// deleted.
+    ///
+    /// They have won against whatever was stored; nothing else needs to be compared. Nothing but
+    /// this transaction may be touched, since it may be rolled back and tried again.
+    fn apply(
+        &self,
+        tx: &Transaction<'_>,
+        changes: &[Change<Self::Entity>],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The keys of sinks that these changes made out of date; called after `apply`, in the same
+    /// transaction. Changes of which a case was opened or closed come too, without their entity.
+    fn dirty(
+        &self,
+        tx: &Transaction<'_>,
+        changes: &[Change<Self::Entity>],
+    ) -> impl Future<Output = Result<Vec<Dirty>, Error>> + Send {
+        let _ = (tx, changes);
+        ready(Ok(Vec::new()))
+    }
+
+    /// Refuses an entity in words; the change becomes an `invalid` case, and the rest goes on.
+    fn validate(&self, entity: &Self::Entity) -> Result<(), String> {
+        let _ = entity;
+        Ok(())
+    }
+}
+
+/// The newest state of one entity, as a projection sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change<E> {
+    /// The entity.
+    pub key: Key,
+    /// Its version; 0 for an entity that the source does not know.
+    pub version: Version,
+    /// Its state; `None` when it is deleted.
+    pub entity: Option<E>,
+    /// Its number; `None` when it came by a snapshot.
+    pub place: Option<Place>,
+}
+
+impl<E> Change<E> {
+    /// Says that this change made `key` of a sink out of date.
+    pub fn marks(&self, sink: &'static str, key: impl Into<String>) -> Dirty {
+        Dirty { sink, key: key.into(), place: self.place.clone() }
+    }
+}
+
+/// Where in a stream a change stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The stream.
+    pub stream: Stream,
+    /// The number.
+    pub pn: Pn,
+}
+
+/// A key that a sink has yet to notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dirty {
+    /// The name of the sink.
+    pub sink: &'static str,
+    /// The key, in the sink's own terms.
+    pub key: String,
+    /// The change that made it dirty, where it has a number.
+    pub place: Option<Place>,
+}
+
+/// What is brought up to date after the commit: an index, a cache.
+pub trait Sink: Send + Sync + 'static {
+    /// The name that [`Dirty::sink`] gives it.
+    const NAME: &'static str;
+
+    /// Brings these keys up to date; called again with them until it worked, and whenever they
+    /// change. What it reads, it must read after it was called.
+    fn clean(&self, keys: &[String]) -> impl Future<Output = Result<(), Error>> + Send;
+}

@@ -1,0 +1,99 @@
+//! The relay of one source, as its consumers ask it: sync, feed and snapshot.
+
+use std::time::Duration;
+
+use bus::{Bus, Peer};
+use bytes::Bytes;
+use contracts::calls::{FeedResponse, SnapshotResponse, SyncRequest, SyncResponse};
+use contracts::{Problem, Source, Stream, Topic};
+use http::Method;
+use protocol::reader::Position;
+use reqwest::RequestBuilder;
+use serde::de::DeserializeOwned;
+
+use crate::{Config, Error};
+
+/// Every answer ends at 1 MiB, so whatever takes longer than this is not coming.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The relay of one source.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay {
+    source: Source,
+    peer: Peer,
+}
+
+impl Relay {
+    /// Asked directly where a URL is configured, otherwise through the sidecar.
+    pub(crate) fn of(source: &Source, config: &Config, bus: &Bus) -> Self {
+        let peer = match config.relay_url(source) {
+            Some(url) => bus.direct(url),
+            None => bus.peer(config.relay_app_id(source)),
+        };
+        Self { source: source.clone(), peer }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.peer.name()
+    }
+
+    /// Tells where the copy stands, and learns where the source is.
+    pub(crate) async fn sync(&self, request: &SyncRequest) -> Result<SyncResponse, Error> {
+        let path = format!("/sources/{}/sync", self.source);
+        let body = self.ask(self.peer.request(Method::POST, &path).json(request)).await?;
+        self.read(&path, &body)
+    }
+
+    /// The bytes of the feed's answer: what follows a position.
+    pub(crate) async fn feed(
+        &self,
+        stream: &Stream,
+        position: Position,
+        limit: u32,
+    ) -> Result<Bytes, Error> {
+        let Position { pn, term } = position;
+        let path = format!("/streams/{stream}?after={pn}&term={term}&limit={limit}");
+        self.ask(self.peer.request(Method::GET, &path)).await
+    }
+
+    /// Reads an answer of the feed.
+    pub(crate) fn read_feed(&self, stream: &Stream, body: &[u8]) -> Result<FeedResponse, Error> {
+        self.read(stream.as_str(), body)
+    }
+
+    /// A page of the compacted stream.
+    pub(crate) async fn snapshot(
+        &self,
+        topic: &Topic,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<SnapshotResponse, Error> {
+        let path = format!("/snapshot/{topic}?limit={limit}");
+        let mut request = self.peer.request(Method::GET, &path);
+        if let Some(after) = after {
+            request = request.query(&[("after", after)]);
+        }
+        self.read(&path, &self.ask(request).await?)
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> Result<Bytes, Error> {
+        let failed = |source| Error::Call { peer: self.name().to_owned(), source };
+        let answer = request.timeout(ANSWER_TIMEOUT).send().await.map_err(failed)?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(failed)?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let code =
+            serde_json::from_slice(&body).map_or_else(|_| "none".to_owned(), |p: Problem| p.code);
+        Err(Error::Refused { peer: self.name().to_owned(), status: status.as_u16(), code })
+    }
+
+    fn read<T: DeserializeOwned>(&self, asked: &str, body: &[u8]) -> Result<T, Error> {
+        serde_json::from_slice(body).map_err(|error| Error::UnreadableAnswer {
+            peer: self.name().to_owned(),
+            stream: asked.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+}

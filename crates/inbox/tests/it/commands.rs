@@ -1,0 +1,71 @@
+//! The routes: the state of every copy, and the command to load one anew.
+
+use axum::Router;
+use bus::Bus;
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::origin::item;
+use crate::world::{Run, World};
+
+async fn serve(routes: Router, tasks: &mut JoinSet<()>) -> anyhow::Result<String> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tasks.spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    Ok(url)
+}
+
+async fn routes(world: &World, run: &Run, tasks: &mut JoinSet<()>) -> anyhow::Result<String> {
+    let bus = Bus::memory(&world.hub).with_app_token(SecretString::from("open sesame"));
+    serve(run.config.monitor.routes(world.pool.clone(), &bus), tasks).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_shows_the_books_of_every_stream() -> anyhow::Result<()> {
+    let (world, run) = World::serving("status").await?;
+    let mut tasks = JoinSet::new();
+    let url = routes(&world, &run, &mut tasks).await?;
+    for (key, size) in [("A", 1), ("A", 2), ("B", 13)] {
+        world.origin.put(key, Some(&item(key, size)));
+    }
+    world.push(1, 3).await;
+    world.at_head().await;
+    let body = reqwest::get(format!("{url}/sync/status")).await?.text().await?;
+    let status: Value = serde_json::from_str(&body)?;
+    assert_eq!(status["ready"], true, "{body}");
+    let topic = &status["topics"][0];
+    assert_eq!(topic["topic"], "shop.items");
+    assert_eq!(topic["phase"], "serving");
+    assert_eq!(topic["open_cases"], 1);
+    assert_eq!(topic["lag_events"], 0);
+    let stream = &topic["streams"][0];
+    assert_eq!(stream["position"], "3");
+    let ledger = &stream["ledger"];
+    let outcomes = ["applied", "stale", "open_cases", "imbalance"];
+    let counts: Vec<_> = outcomes.iter().map(|name| ledger[name].as_i64()).collect();
+    assert_eq!(counts, [Some(1), Some(1), Some(1), Some(0)], "{body}");
+    assert_eq!(status["dirty"][0]["sink"], "index");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_is_commanded_with_the_app_token_only() -> anyhow::Result<()> {
+    let (world, run) = World::serving("commanded").await?;
+    let mut tasks = JoinSet::new();
+    let url = routes(&world, &run, &mut tasks).await?;
+    world.origin.put("A", Some(&item("a", 1)));
+    world.at_head().await;
+    let http = reqwest::Client::new();
+    let post = |path: &str| http.post(format!("{url}{path}"));
+    let refused = post("/sync/rebuild/shop.items").send().await?;
+    assert_eq!(refused.status(), 401);
+    let token = |request: reqwest::RequestBuilder| request.header("dapr-api-token", "open sesame");
+    let unknown = token(post("/sync/rebuild/shop.others")).send().await?;
+    assert_eq!(unknown.status(), 404);
+    let accepted = token(post("/sync/rebuild/shop.items?damaged=true")).send().await?;
+    assert_eq!(accepted.status(), 202);
+    world.until(2, "select rebuild from inbox.topic where phase = 'serving'").await;
+    assert_eq!(world.number("select history from inbox.topic").await?, 2);
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! What the broker does to deliveries, and what the copy makes of it.
+
+use bus::{Bus, Fault};
+use contracts::Lane;
+use futures::future::join_all;
+
+use crate::origin::{item, stream};
+use crate::world::World;
+
+const POSITION: &str = "select coalesce(max(pn), -1) from inbox.position";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_applied_once_however_often_it_is_pushed() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("repeated").await?;
+    world.origin.put("A", Some(&item("a", 1)));
+    world.push(1, 1).await;
+    world.until(1, POSITION).await;
+    world.push(1, 1).await;
+    world.hub.script([Fault::Repeat, Fault::AnswerLost]);
+    world.push(1, 1).await;
+    let bus = Bus::memory(&world.hub);
+    let lost = bus.publish(&stream(Lane::Normal), Lane::Normal, world.origin.envelope(1, 1)).await;
+    assert!(lost.is_err());
+    assert_eq!(world.number("select applied::bigint from copy.items").await?, 1);
+    world.until(4, "select duplicates from inbox.position").await;
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_lost_is_read_from_the_feed() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("gap").await?;
+    world.origin.silence(true);
+    for key in ["A", "B", "C"] {
+        world.origin.put(key, Some(&item(key, 1)));
+    }
+    world.push(3, 3).await;
+    world.origin.silence(false);
+    world.at_head().await;
+    assert_eq!(world.copied().await?, world.origin.living());
+    world.until(1, "select left_to_reader from inbox.position").await;
+    world.origin.put("D", Some(&item("tail", 1)));
+    world.at_head().await;
+    assert_eq!(world.number("select count(*) from inbox.journal where via = 'feed'").await?, 2);
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_push_waits_for_the_one_before_it() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("early").await?;
+    world.origin.put("S", Some(&item("s", 1)));
+    world.push(1, 1).await;
+    world.until(1, POSITION).await;
+    world.origin.silence(true);
+    world.origin.put("A", Some(&item("a", 1)));
+    world.origin.put("B", Some(&item("b", 1)));
+    futures::join!(world.push(3, 3), world.push(2, 2));
+    assert_eq!(world.number(POSITION).await?, 3, "without the feed");
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_in_any_order_leave_the_newest_state() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("disorder").await?;
+    for round in 0..10 {
+        for key in ["A", "B", "C"] {
+            let payload = (round % 4 != 3).then(|| item(key, round));
+            world.origin.put(key, payload.as_deref());
+        }
+    }
+    world.hub.hold();
+    for first in (1..=30).step_by(3) {
+        world.push(first, first + 2).await;
+    }
+    world.hub.release(&[9, 0, 0, 5, 2, 1, 7, 2, 4]).await;
+    world.at_head().await;
+    assert_eq!(world.copied().await?, world.origin.living());
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_applies_the_newest_state_of_each_key() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("newest").await?;
+    for size in 1..=5 {
+        world.origin.put("A", Some(&item("a", size)));
+    }
+    world.origin.put("B", Some(&item("b", 1)));
+    world.push(1, 6).await;
+    world.until(6, POSITION).await;
+    assert_eq!(world.number("select size::bigint from copy.items where key = 'A'").await?, 5);
+    assert_eq!(world.number("select applied from inbox.position").await?, 2);
+    assert_eq!(world.number("select stale from inbox.position").await?, 4);
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_key_is_buried_and_may_return() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("buried").await?;
+    world.origin.put("A", Some(&item("a", 1)));
+    world.origin.put("A", None);
+    world.push(1, 1).await;
+    world.push(2, 2).await;
+    world.until(2, "select version from inbox.versions where key = 'A' and deleted").await;
+    assert_eq!(world.copied().await?, []);
+    world.origin.put("A", Some(&item("again", 2)));
+    world.push(3, 3).await;
+    world.until(3, "select version from inbox.versions where key = 'A' and not deleted").await;
+    assert_eq!(world.copied().await?, [("A".to_owned(), 3)]);
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_deliveries_of_one_batch_at_once_one_is_applied() -> anyhow::Result<()> {
+    let (mut world, _run) = World::serving("at-once").await?;
+    let other = world.follow();
+    world.ready(&other).await;
+    world.origin.silence(true);
+    for number in 0..20 {
+        world.origin.put(&format!("K{number}"), Some(&item("k", number % 10)));
+    }
+    join_all((0..4).map(|_| world.push(1, 20))).await;
+    world.until(20, POSITION).await;
+    assert_eq!(world.number("select max(applied)::bigint from copy.items").await?, 1);
+    assert_eq!(world.number("select count(*) from inbox.journal").await?, 1);
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_dies_between_commit_and_answer_loses_and_repeats_nothing()
+-> anyhow::Result<()> {
+    let (mut world, run) = World::serving("killed").await?;
+    world.origin.put("A", Some(&item("a", 1)));
+    world.push(1, 1).await;
+    world.until(1, POSITION).await;
+    run.kill();
+    world.origin.put("B", Some(&item("b", 1)));
+    let again = world.follow();
+    world.push(1, 1).await;
+    world.push(1, 2).await;
+    world.ready(&again).await;
+    world.at_head().await;
+    assert_eq!(world.number("select max(applied)::bigint from copy.items").await?, 1);
+    assert_eq!(world.copied().await?, world.origin.living());
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_envelope_is_kept_and_left_to_the_reader() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("unreadable").await?;
+    world.origin.put("A", Some(&item("a", 1)));
+    let good = String::from_utf8(world.origin.envelope(1, 1).to_vec())?;
+    let bad = [
+        "\u{0}no JSON".to_owned(),
+        good.replace("syncline.changes.v1", "syncline.changes.v9"),
+        good.replace("\"last\":\"1\"", "\"last\":\"7\""),
+        good.replace("shop.items.normal", "shop.items.bulk"),
+    ];
+    for body in &bad {
+        world.publish(body.clone().into()).await;
+        world.publish(body.clone().into()).await;
+    }
+    assert_eq!(world.hub.given_up(), 0, "they are answered with success");
+    let kept = "select count(*) from inbox.unreadable where times = 2 and body_bytes > 7";
+    assert_eq!(world.number(kept).await?, 4);
+    world.at_head().await;
+    assert_eq!(world.copied().await?, world.origin.living());
+    world.until(8, "select coalesce(max(unreadable), 0) from inbox.position").await;
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_answer_of_the_feed_moves_nothing() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("garbled").await?;
+    world.origin.garble(3);
+    world.origin.put("A", Some(&item("a", 1)));
+    world.at_head().await;
+    let kept = "select times from inbox.unreadable where via = 'feed'";
+    assert_eq!(world.number(kept).await?, 3);
+    assert_eq!(world.copied().await?, world.origin.living());
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_broker_the_feed_alone_keeps_the_copy() -> anyhow::Result<()> {
+    let mut world = World::new("no-broker").await?;
+    let run = world.follow_with(world.config(), Bus::none());
+    world.ready(&run).await;
+    for number in 0..50 {
+        world.origin.put(&format!("K{}", number % 7), Some(&item("k", number % 10)));
+    }
+    world.at_head().await;
+    assert_eq!(world.copied().await?, world.origin.living());
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_was_never_heard_of_is_followed_from_its_beginning() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("lane").await?;
+    world.origin.put("A", Some(&item("a", 1)));
+    world.at_head().await;
+    world.origin.put_in(Lane::Critical, "A", Some(&item("a", 2)));
+    world.origin.put_in(Lane::Critical, "B", Some(&item("b", 1)));
+    world.until(2, "select pn from inbox.position where stream = 'shop.items.critical'").await;
+    assert_eq!(world.copied().await?, world.origin.living());
+    world.balanced().await
+}
