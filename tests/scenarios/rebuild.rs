@@ -1,4 +1,4 @@
-//! A copy is loaded anew while writes flow and its process dies; a source with another past is told.
+//! A copy is loaded anew while writes flow and its process dies; another past is noticed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const SEED: u64 = 7_264;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_copy_is_equal_after_three_kills_while_writes_flow() -> anyhow::Result<()> {
-    let mesh = Mesh::up(&["--empty", "--set", "search-indexer.SNAPSHOT_ROWS=20"])?;
+    let mesh = Mesh::up(&["--empty", "--set", "search-indexer.PAGE_LIMIT=20"])?;
     let url = mesh.url()?;
     let writers = |seed, writes| Writers {
         url: url.clone(),

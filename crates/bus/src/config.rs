@@ -10,7 +10,7 @@ use secrecy::SecretString;
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Config {
-    /// How envelopes travel: through the sidecar, or not at all (consumers then read the feed alone)
+    /// How envelopes travel: by the sidecar, or not at all (consumers then read the feed alone)
     #[arg(long, env = "TRANSPORT", default_value = "dapr")]
     pub transport: Transport,
     /// HTTP port of this service's sidecar

@@ -115,7 +115,7 @@ proptest! {
         keys in proptest::collection::vec("[^\\p{Cc}]{1,20}", 1..20),
     ) {
         let changes: Vec<Change> =
-            keys.iter().enumerate().map(|(n, key)| upsert(key, n as i64 + 1, "{\"n\":1}")).collect();
+            (1..).zip(&keys).map(|(version, key)| upsert(key, version, "{}")).collect();
         let sent = header(first, changes.len() as i64);
         let received = Envelope::parse(&sent.encode(&changes)).unwrap();
         prop_assert_eq!(&received.header, &sent);
