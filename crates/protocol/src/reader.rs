@@ -166,14 +166,12 @@ pub enum Phase {
     Serving,
     /// It stands still: copy and source have different pasts.
     Diverged,
-    /// It stands still: the feed no longer holds what follows its position.
-    Behind,
 }
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::New, Self::Loading, Self::Sweeping, Self::Serving, Self::Diverged, Self::Behind];
+    pub const ALL: [Self; 5] =
+        [Self::New, Self::Loading, Self::Sweeping, Self::Serving, Self::Diverged];
 
     /// The name as text.
     pub const fn as_str(self) -> &'static str {
@@ -183,7 +181,6 @@ impl Phase {
             Self::Sweeping => "sweeping",
             Self::Serving => "serving",
             Self::Diverged => "diverged",
-            Self::Behind => "behind",
         }
     }
 
@@ -196,7 +193,7 @@ impl Phase {
     pub const fn takes_changes(self) -> bool {
         match self {
             Self::Loading | Self::Sweeping | Self::Serving => true,
-            Self::New | Self::Diverged | Self::Behind => false,
+            Self::New | Self::Diverged => false,
         }
     }
 
@@ -204,7 +201,7 @@ impl Phase {
     pub const fn is_rebuilding(self) -> bool {
         match self {
             Self::Loading | Self::Sweeping => true,
-            Self::New | Self::Serving | Self::Diverged | Self::Behind => false,
+            Self::New | Self::Serving | Self::Diverged => false,
         }
     }
 }
