@@ -16,7 +16,8 @@ pub enum Error {
         /// What holds; 0 if it never existed.
         actual: Version,
     },
-    /// The outbox refuses the change: unknown topic, ill-formed key, or a payload that cannot travel.
+    /// The outbox refuses the change: unknown topic, ill-formed key, or a payload that could not
+    /// travel.
     #[error("append {key}: {reason}")]
     Refused {
         /// The entity.

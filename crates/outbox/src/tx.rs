@@ -82,7 +82,8 @@ impl<'a> Tx<'a> {
     pub async fn append_and_commit(self, change: &Append<'_>) -> Result<Version, Error> {
         let statement = change.prepare(self.client).await?;
         let mut appending = pin!(self.within(change.send(self.client, &statement)));
-        // The first poll sends it, or fails before anything was sent: then nothing may be committed.
+        // The first poll sends it, or fails before anything was sent: then nothing may be
+        // committed.
         let (appended, committed) = match futures::poll!(appending.as_mut()) {
             Poll::Ready(Err(source)) => return change.version(Err(source)),
             Poll::Ready(Ok(row)) => (Ok(row), self.client.batch_execute(COMMIT).await),

@@ -16,9 +16,9 @@ const TRY_LOCK: &str = include_str!("../../queries/try_lock.sql");
 const TAKE_OVER: &str = include_str!("../../queries/take_over.sql");
 const STREAMS: &str = include_str!("../../queries/streams.sql");
 
-/// The planner would scan the slots where the index on `xid` is a hundred times faster; told not to,
-/// it takes its plans for so expensive that it would compile them for a second each time. A frozen
-/// process must not keep a lock; a seal is durable before anything is published.
+/// The planner would scan the slots where the index on `xid` is a hundred times faster; told not
+/// to, it takes its plans for so expensive that it would compile them for a second each time. A
+/// frozen process must not keep a lock; a seal is durable before anything is published.
 const OPTIONS: &str = "-c enable_seqscan=off -c jit=off -c synchronous_commit=on \
                        -c idle_in_transaction_session_timeout=2s -c statement_timeout=10s";
 

@@ -126,7 +126,8 @@ impl Shared {
         self.ask.notified().await;
     }
 
-    /// Those who asked so far; a tick that begins now answers them. Dropped, they hear "not leading".
+    /// Those who asked so far; a tick that begins now answers them. Dropped, they hear that this
+    /// relay does not lead.
     pub(super) fn take_waiting(&self) -> Vec<oneshot::Sender<Arc<Reading>>> {
         std::mem::take(&mut lock(&self.waiting))
     }

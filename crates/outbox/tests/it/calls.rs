@@ -144,7 +144,10 @@ async fn a_consumer_is_registered_and_its_positions_are_set_never_maximised() {
 async fn a_name_belongs_to_its_first_identity() {
     let (_world, client, running) = world().await;
     let identity = |id: u32| format!("00000000-0000-4000-8000-{id:012}");
-    let call = |id: u32| json!({ "consumer": "index", "identity": identity(id), "topics": [ITEMS], "positions": [] });
+    let call = |id: u32| {
+        json!({ "consumer": "index", "identity": identity(id), "topics": [ITEMS],
+                "positions": [] })
+    };
     for _ in 0..2 {
         let (status, _) = running.post("/sources/shop/sync", call(1)).await.unwrap();
         assert_eq!(status, 200);

@@ -6,6 +6,7 @@ mod append;
 mod calls;
 mod fence;
 mod publish;
+mod rights;
 mod tick;
 mod tx;
 mod world;
