@@ -4,6 +4,7 @@
 //! database notes; a folder without it, with damaged files or of another schema is no index.
 
 mod document;
+mod folder;
 mod page;
 mod question;
 mod schema;
@@ -16,17 +17,20 @@ use contracts::Key;
 use serde::{Deserialize, Serialize};
 use tantivy::directory::error::LockError;
 use tantivy::schema::document::TantivyDocument;
-use tantivy::{IndexReader, IndexWriter, ReloadPolicy, TantivyError, Term};
+use tantivy::{
+    Directory as _, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError, Term,
+};
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use self::folder::Folder;
 use self::schema::Fields;
 use super::{Batch, CommitId, Error, Index, Page, Question};
 
 /// One thread writes: it keeps up with the worker on two cores, and more would make more segments.
 const WRITER_THREADS: usize = 1;
 /// What the writer collects before it starts a new segment.
-const WRITER_BYTES: usize = 64 << 20;
+const WRITER_BYTES: usize = 32 << 20;
 
 /// The index in a folder.
 #[derive(Debug, Clone)]
@@ -128,16 +132,22 @@ impl Shared {
         if !self.folder.join("meta.json").exists() {
             return Ok(None);
         }
-        let index = tantivy::Index::open_in_dir(&self.folder)?;
-        let payload = index.load_metas()?.payload;
-        let payload = payload.and_then(|text| serde_json::from_str::<Payload>(&text).ok());
+        let index = tantivy::Index::open(Folder::open(&self.folder)?)?;
+        let meta = index.load_metas()?;
+        let payload = meta.payload.as_deref();
+        let payload = payload.and_then(|text| serde_json::from_str::<Payload>(text).ok());
         let Some(payload) = payload.filter(|payload| payload.schema == schema::VERSION) else {
             info!("the index has no commit of this version of its schema");
             return Ok(None);
         };
-        let damaged = index.validate_checksum()?;
-        if index.schema() != self.fields.schema || !damaged.is_empty() {
-            warn!(files = ?damaged, "the index is damaged");
+        for file in meta.list_segment_files() {
+            // Which of them a segment has depends on its documents; what it lacks fails below.
+            if index.directory().exists(&file)? && !index.directory().validate_checksum(&file)? {
+                warn!(file = %file.display(), "file {} of the index is damaged", file.display());
+                return Ok(None);
+            }
+        }
+        if index.schema() != self.fields.schema {
             return Ok(None);
         }
         Ok(Some((Writing::new(&index)?, CommitId(payload.commit))))
@@ -152,7 +162,9 @@ impl Shared {
             }
             Ok(()) | Err(_) => fs::create_dir_all(&self.folder).map_err(Error::failed(doing))?,
         }
-        let index = tantivy::Index::create_in_dir(&self.folder, self.fields.schema.clone())
+        let folder = Folder::open(&self.folder).map_err(Error::failed(doing))?;
+        let settings = IndexSettings::default();
+        let index = tantivy::Index::create(folder, self.fields.schema.clone(), settings)
             .map_err(Error::failed("create the index"))?;
         *writing = Some(Writing::new(&index).map_err(Error::failed("open the new index"))?);
         Ok(())

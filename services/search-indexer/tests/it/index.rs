@@ -124,7 +124,7 @@ proptest! {
         runtime().block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let all: Vec<Document> = (0..).zip(&names)
-                .map(|(i, name): (usize, &String)| document(&format!("S{:02}", i * 37 % 61), name, &[]))
+                .map(|(i, name): (usize, _)| document(&format!("S{:02}", i * 37 % 61), name, &[]))
                 .collect();
             let index = filled(folder.path(), Vec::new()).await;
             for part in all.chunks(all.len().div_ceil(commits)) {

@@ -234,6 +234,23 @@ async fn a_database_restored_to_before_the_last_commit_distrusts_the_index() {
     assert_eq!((world.index.cleared(), world.found("hoodie").await), (1, vec!["OLD".to_owned()]));
 }
 
+/// As the end of the machine may leave it, since the index does not wait for the disk.
+#[tokio::test]
+async fn an_index_from_before_its_last_commit_is_rebuilt() {
+    let world = World::new().await;
+    world.update(world.product("OLD", 1, hoodie(&[])).await).await;
+    let (folder, saved) = (world.folder.path().join("tantivy"), tempfile::tempdir().unwrap());
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), saved.path().join(entry.file_name())).unwrap();
+    }
+    world.update(world.product("NEW", 1, hoodie(&[])).await).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::rename(saved.keep(), folder).unwrap();
+    let world = world.restart().await;
+    assert_eq!((world.index.cleared(), world.found("hoodie").await.len()), (1, 2));
+}
+
 #[tokio::test]
 async fn a_crash_between_the_index_and_its_note_rebuilds_nothing_and_loses_nothing() {
     let world = World::new().await;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a surprise fails the test")]
 
+mod contracts;
 mod index;
 mod indexer;
+mod mesh;
 mod world;

@@ -1,0 +1,260 @@
+//! The service behind a real outbox and a real relay, asked over its routes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use bus::{Bus, Memory};
+use contracts::{Contract, Source};
+use deadpool_postgres::Pool;
+use inbox::{Config, Road};
+use outbox::{Relay, Tx};
+use search_indexer::{Categories, Indexer, MIGRATIONS, Products, Tantivy, Worker};
+use serde_json::{Value, json};
+use testkit::{Database, eventually};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tower::ServiceExt as _;
+
+const PRODUCTS: &str = include_str!("../../../catalog/contracts/product.yaml");
+const CATEGORIES: &str = include_str!("../../../catalog/contracts/category.yaml");
+
+/// A source with its relay, and the service that follows it.
+struct Mesh {
+    source: Pool,
+    app: Router,
+    _stop: DropGuard,
+    _tasks: JoinSet<()>,
+    _folder: tempfile::TempDir,
+    _databases: [Database; 2],
+}
+
+impl Mesh {
+    async fn start() -> Self {
+        let (hub, mut tasks, stop) = (Memory::new(), JoinSet::new(), CancellationToken::new());
+        let masters = Database::create("catalog").await.unwrap();
+        let source = masters.pool(4).unwrap();
+        let relay = relay(&masters, &hub, &mut tasks, &stop).await;
+
+        let copies = Database::create("search").await.unwrap();
+        copies.migrate("inbox", inbox::MIGRATIONS).await.unwrap();
+        copies.migrate("search", MIGRATIONS).await.unwrap();
+        let pool = copies.pool(8).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let documents = Arc::new(Indexer::new(pool.clone(), Tantivy::new(folder.path())));
+        let config = Config {
+            relay_urls: vec![Road::new(&Source::parse("catalog").unwrap(), relay)],
+            stop: stop.clone(),
+            ..Config::default().named("search-indexer")
+        };
+        let bus = Bus::memory(&hub).with_app_token("token".into());
+        let app = search_indexer::routes(&config.monitor, pool.clone(), &bus, &documents);
+        let ready = config.monitor.clone();
+        follow(&mut tasks, &config, (&pool, &bus), &documents);
+        let serving = Arc::clone(&documents);
+        eventually("the service is ready", || {
+            let is = ready.ready() && serving.is_serving();
+            async move { Ok(is) }
+        })
+        .await;
+        Self {
+            source,
+            app,
+            _stop: stop.drop_guard(),
+            _tasks: tasks,
+            _folder: folder,
+            _databases: [masters, copies],
+        }
+    }
+
+    async fn put(&self, topic: &str, key: &str, value: &Value) {
+        let client = self.source.get().await.unwrap();
+        let tx = Tx::begin(&client);
+        outbox::append(&tx, topic, key, value).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn delete(&self, topic: &str, key: &str) {
+        let client = self.source.get().await.unwrap();
+        let tx = Tx::begin(&client);
+        outbox::delete(&tx, topic, key).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        get(&self.app, path).await
+    }
+
+    async fn found(&self, query: &str) -> Value {
+        let (status, answer) = self.get(&format!("/api/v1/search?{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer
+    }
+
+    async fn until_total(&self, query: &str, total: u64) {
+        eventually(&format!("{query} finds {total}"), || async move {
+            Ok(self.found(query).await["total"] == total)
+        })
+        .await;
+    }
+}
+
+async fn relay(
+    masters: &Database,
+    hub: &Memory,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> String {
+    masters.migrate("outbox", outbox::MIGRATIONS).await.unwrap();
+    let owner = masters.connect().await.unwrap();
+    for contract in [PRODUCTS, CATEGORIES] {
+        outbox::register(&owner, &Contract::parse(contract).unwrap()).await.unwrap();
+    }
+    let source = Source::parse("catalog").unwrap();
+    let bus = Bus::memory(hub).with_app_token("token".into());
+    let config = outbox::Config::default();
+    let relay = Relay::open(&config, source, &masters.url().into(), bus.clone()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let calls = bus.guard(relay.routes());
+    tasks.spawn(async move { axum::serve(listener, calls).await.unwrap() });
+    let stop = stop.clone();
+    tasks.spawn(async move { relay.run(stop).await });
+    url
+}
+
+fn follow(
+    tasks: &mut JoinSet<()>,
+    config: &Config,
+    (pool, bus): (&Pool, &Bus),
+    documents: &Arc<Indexer<Tantivy>>,
+) {
+    let own = || (config.clone(), pool.clone(), bus.clone(), Arc::clone(documents));
+    let (config, pool, bus, _) = own();
+    tasks.spawn(async move { inbox::run(config, pool, bus, Products).await.unwrap() });
+    let (config, pool, bus, _) = own();
+    tasks.spawn(async move { inbox::run(config, pool, bus, Categories).await.unwrap() });
+    let (config, pool, _, index) = own();
+    tasks.spawn(async move { inbox::run_sink(config, pool, Worker(index)).await.unwrap() });
+    let (config, _, _, index) = own();
+    tasks.spawn(async move { index.keep(config.stop).await });
+}
+
+async fn get(app: &Router, path: &str) -> (StatusCode, Value) {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+fn hoodie(color: &str) -> Value {
+    let attributes = json!({"color": color});
+    json!({"sku": "?", "name": "Chaz Hoodie", "categories": ["tops"], "attributes": attributes})
+}
+
+fn category(name: &str) -> Value {
+    json!({"id": "tops", "name": name, "parent": null})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_at_the_source_is_found_here_a_moment_later() {
+    let mesh = Mesh::start().await;
+    mesh.put("catalog.products", "MH01", &hoodie("Black")).await;
+    mesh.until_total("q=hood", 1).await;
+    // The category arrives after its product, and is renamed.
+    for name in ["Tops", "Shirts"] {
+        mesh.put("catalog.categories", "tops", &category(name)).await;
+        mesh.until_total(&format!("q={name}"), 1).await;
+    }
+    mesh.put("catalog.products", "MH02", &hoodie("Gray")).await;
+    mesh.until_total("q=hoodie&category=tops", 2).await;
+    let answer = mesh.found("q=hoodie&limit=1").await;
+    assert_eq!(
+        answer["items"],
+        json!([{"sku": "MH01", "name": "Chaz Hoodie", "version": "1",
+            "categories": [{"id": "tops", "name": "Shirts"}], "attributes": {"color": "Black"}}])
+    );
+    assert_eq!(
+        answer["facets"],
+        json!({"category": [{"id": "tops", "name": "Shirts", "count": 2}],
+            "color": [{"value": "Black", "count": 1}, {"value": "Gray", "count": 1}]})
+    );
+    let next = answer["next"].as_str().unwrap();
+    let answer = mesh.found(&format!("q=hoodie&limit=1&after={next}")).await;
+    assert_eq!((&answer["items"][0]["sku"], &answer["next"]), (&json!("MH02"), &Value::Null));
+    mesh.delete("catalog.products", "MH01").await;
+    mesh.until_total("q=hoodie", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_are_found_one_after_the_other_within_the_second() {
+    let mesh = Mesh::start().await;
+    let mut times = Vec::new();
+    for round in 0..30 {
+        let start = Instant::now();
+        mesh.put("catalog.products", "MH01", &hoodie(&format!("shade{round}"))).await;
+        mesh.until_total(&format!("q=shade{round}"), 1).await;
+        times.push(start.elapsed());
+    }
+    times.sort();
+    println!("commit at the source to found: median {:?}, longest {:?}", times[15], times[29]);
+    assert!(times[15] < Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_shows_the_copies_and_the_index() {
+    let mesh = Mesh::start().await;
+    mesh.put("catalog.products", "MH01", &hoodie("Black")).await;
+    mesh.until_total("", 1).await;
+    eventually("nothing is dirty", || async {
+        let (_, status) = mesh.get("/sync/status").await;
+        Ok(status["dirty"].as_array().unwrap().iter().all(|sink| sink["keys"] == 0))
+    })
+    .await;
+    let (code, status) = mesh.get("/sync/status").await;
+    assert_eq!((code, &status["ready"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(status["topics"].as_array().unwrap().len(), 2);
+    assert_eq!(status["index"]["state"], "serving");
+    assert_eq!(status["index"]["documents"], 1);
+    assert!(status["index"]["commit"].is_string());
+    let (code, description) = mesh.get("/openapi.json").await;
+    assert_eq!((code, &description["openapi"]), (StatusCode::OK, &json!("3.1.0")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_questions_are_problems_and_strange_words_are_not() {
+    let mesh = Mesh::start().await;
+    for (query, parameter) in [
+        ("colour=red", "/colour"),
+        ("sort=price", "/sort"),
+        ("limit=1000", "/limit"),
+        ("limit=many", "/limit"),
+        ("after=nonsense", "/after"),
+        ("category=", "/category"),
+        (&format!("q={}", "x".repeat(201)), "/q"),
+    ] {
+        let (code, problem) = mesh.get(&format!("/api/v1/search?{query}")).await;
+        assert_eq!(code, StatusCode::BAD_REQUEST, "{query}");
+        assert_eq!(problem["errors"][0]["pointer"], parameter, "{query}");
+        assert_eq!(problem["type"], "/problems/bad-parameter");
+    }
+    for query in ["q=%22unclosed", "q=name:(a%20OR", "q=%00%FF%F0", "q=*:*", "q=+-!", "q=a&&", ""] {
+        assert!(mesh.found(query).await["total"].is_u64(), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_before_the_index_is_open_is_asked_to_come_again() {
+    let copies = Database::create("search").await.unwrap();
+    let pool = copies.pool(2).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let documents = Arc::new(Indexer::new(pool.clone(), Tantivy::new(folder.path())));
+    let monitor = inbox::Monitor::default();
+    let app = search_indexer::routes(&monitor, pool, &Bus::none(), &documents);
+    let (code, problem) = get(&app, "/api/v1/search?q=hoodie").await;
+    assert_eq!((code, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+}
