@@ -1,4 +1,4 @@
--- What a consumer keeps: where it stands, what it holds, what it set aside, what others must still notice.
+-- What a consumer keeps: where it stands, what it holds, what it set aside, what is yet unnoticed.
 
 create table inbox.identity (
     one bool primary key default true check (one),
@@ -21,10 +21,12 @@ create table inbox.topic (
     running uuid
 ) with (fillfactor = 50);
 comment on table inbox.topic is
-    'One copy. Phase, history, rebuild, root and cursor change only under the locks of all its positions.';
+    'One copy. Phase, history, rebuild, root and cursor change only under the locks of all '
+    'its positions.';
 comment on column inbox.topic.root is
     'Term of the creation of the source that this copy was built from.';
-comment on column inbox.topic.cursor is 'Last key of the last page of the rebuild that is under way.';
+comment on column inbox.topic.cursor is
+    'Last key of the last page of the rebuild that is under way.';
 comment on column inbox.topic.asked is 'A rebuild that somebody asked for and that has not begun.';
 comment on column inbox.topic.running is
     'The process that follows the topic; left over only by one that did not stop cleanly.';
@@ -51,7 +53,8 @@ create table inbox.position (
     )
 ) with (fillfactor = 50);
 comment on table inbox.position is
-    'One row per stream: the last number that has its outcome, and the books, which the check keeps balanced.';
+    'One row per stream: the last number that has its outcome, and the books, which the check '
+    'keeps balanced.';
 comment on column inbox.position.contradictions is
     'Changes of a stored version with another digest; each is an open case as well.';
 comment on column inbox.position.duplicates is
@@ -75,7 +78,8 @@ create table inbox.versions (
     primary key (topic, key)
 ) with (fillfactor = 80);
 comment on table inbox.versions is
-    'The gate: the newest state of every entity, of deleted ones for ever. Seen is the last rebuild that met the key.';
+    'The gate: the newest state of every entity, of deleted ones for ever. Seen is the last '
+    'rebuild that met the key.';
 
 create table inbox.cases (
     id bigint generated always as identity primary key,
@@ -99,7 +103,8 @@ create table inbox.cases (
     closed_at timestamptz
 ) with (fillfactor = 90);
 comment on table inbox.cases is
-    'Records set aside whole. Payload and reason are bytea: a NUL in text would abort the batch and the case, for ever.';
+    'Records set aside whole. Payload and reason are bytea: a NUL in text would abort the '
+    'batch and the case, for ever.';
 create index cases_open on inbox.cases (topic, key) where state = 'open';
 
 create table inbox.journal (
@@ -121,7 +126,8 @@ create table inbox.journal (
     at timestamptz not null default clock_timestamp()
 );
 comment on table inbox.journal is
-    'One row per batch: its numbers, those not applied by outcome, and what each step took. Written_at is its oldest change''s time at the source.';
+    'One row per batch: its numbers, those not applied by outcome, and what each step took. '
+    'Written_at is its oldest change''s time at the source.';
 create index journal_range on inbox.journal (stream, last);
 
 create sequence inbox.gen;
@@ -136,7 +142,8 @@ create table inbox.dirty (
     primary key (sink, key, stream)
 ) with (fillfactor = 70);
 comment on table inbox.dirty is
-    'Keys that an index or a cache has yet to notice. Gen comes from a sequence, so that no value returns. Pages have no number: stream is empty, low and high are 0.';
+    'Keys that an index or a cache has yet to notice. Gen comes from a sequence, so that no '
+    'value returns. Pages have no number: stream is empty, low and high are 0.';
 
 create table inbox.unreadable (
     id bigint generated always as identity primary key,
@@ -152,7 +159,8 @@ create table inbox.unreadable (
     unique (stream, digest)
 );
 comment on table inbox.unreadable is
-    'Deliveries that are no envelope, outside the books: the reader fetches what they should have been. The newest are kept.';
+    'Deliveries that are no envelope, outside the books: the reader fetches what they should '
+    'have been. The newest are kept.';
 
 create table inbox.attempt (
     stream text collate "C" primary key,
@@ -165,7 +173,8 @@ create table inbox.attempt (
     process uuid not null
 );
 comment on table inbox.attempt is
-    'After an unclean stop: the batch that is being tried, recorded before the try. One that did not survive names the record at fault by halves.';
+    'After an unclean stop: the batch that is being tried, recorded before the try. One that '
+    'did not survive names the record at fault by halves.';
 
 grant usage on schema inbox to syncline_service;
 grant select on inbox.identity to syncline_service;

@@ -40,7 +40,7 @@ impl Careful {
         let process = Uuid::new_v4();
         let unclean = copy::begin_running(&client, topic, process).await?;
         if unclean {
-            tracing::warn!(%topic, "the stop before was unclean: batches are recorded before a try");
+            tracing::warn!(%topic, "unclean stop: batches are recorded before they are tried");
         }
         Ok(Self {
             topic: topic.clone(),

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use contracts::{Stream, Topic};
 use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -107,8 +108,12 @@ impl Error {
         }
     }
 
-    pub(crate) fn unreadable_answer(peer: &str, stream: &Stream, reason: String) -> Self {
-        let (peer, stream) = (peer.to_owned(), stream.to_string());
+    pub(crate) fn unreadable_answer(
+        peer: &str,
+        stream: &Stream,
+        reason: impl Into<String>,
+    ) -> Self {
+        let (peer, stream, reason) = (peer.to_owned(), stream.to_string(), reason.into());
         Self::UnreadableAnswer { peer, stream, reason }
     }
 }
@@ -124,6 +129,8 @@ const UNWELL: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
 
 fn statement_blames_record(error: &tokio_postgres::Error) -> bool {
     match error.code() {
+        // The server ended a transaction in which we were silent for too long.
+        Some(&SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT) => false,
         Some(state) => !UNWELL.iter().any(|class| state.code().starts_with(class)),
         // Without a state it never reached the server: a lost connection, or a value that has no
         // form in the database.

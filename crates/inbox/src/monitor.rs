@@ -38,6 +38,7 @@ pub(crate) struct Sight {
     pub(crate) position: Option<Position>,
     pub(crate) head: Option<(Pn, Term)>,
     caught_up: Option<Instant>,
+    stood: Option<Instant>,
 }
 
 impl Watched {
@@ -86,6 +87,7 @@ impl Sight {
 
     fn stand(&mut self, position: Position) {
         self.position = Some(position);
+        self.stood = Some(Instant::now());
         if self.is_at_head() {
             self.caught_up = Some(Instant::now());
         }
@@ -108,12 +110,12 @@ impl Monitor {
         self.with(topic, |watched| watched.phase = phase);
     }
 
-    /// A sync was answered.
+    /// A sync was answered, for positions that were read at this time.
     pub(crate) fn answered(
         &self,
         topic: &Topic,
         phase: Phase,
-        positions: &[calls::Position],
+        (read_at, positions): (Instant, &[calls::Position]),
         answer: &SyncResponse,
     ) {
         self.with(topic, |watched| {
@@ -126,10 +128,10 @@ impl Monitor {
                 sight.head = Some((state.head, state.term));
             }
             for at in positions {
-                let newer = watched.streams.get_mut(&at.stream).filter(|sight| {
-                    sight.position.is_none_or(|known| known.pn <= at.pn || known.term != at.term)
-                });
-                if let Some(sight) = newer {
+                let sight = watched.streams.get_mut(&at.stream);
+                // Whatever this process committed before the reading is part of it.
+                let older = sight.filter(|sight| sight.stood.is_none_or(|stood| stood < read_at));
+                if let Some(sight) = older {
                     sight.stand(Position { pn: at.pn, term: at.term });
                 }
             }

@@ -120,7 +120,10 @@ impl<P: Projection> Follower<P> {
             match self.apply_read(intake, envelope).await? {
                 Taken::Committed(position) => reached = position.pn,
                 Taken::Duplicate => {}
-                Taken::Early | Taken::Elsewhere => return Ok(Turn::Read),
+                Taken::Early | Taken::Elsewhere => {
+                    let reason = "its envelopes do not go on from the position asked with";
+                    return Err(Error::unreadable_answer(self.relay.name(), stream, reason));
+                }
                 Taken::UnknownStream | Taken::Standing(_) => return Ok(Turn::Idle),
             }
         }
@@ -132,7 +135,7 @@ impl<P: Projection> Follower<P> {
         stream: &Stream,
         body: &[u8],
     ) -> Result<(Vec<Envelope>, contracts::Pn), Error> {
-        let refuse = |reason| Error::unreadable_answer(self.relay.name(), stream, reason);
+        let refuse = |reason: String| Error::unreadable_answer(self.relay.name(), stream, reason);
         let answer = self.relay.read_feed(stream, body)?;
         let envelopes = answer.envelopes.iter().map(|raw| {
             let parsed = Envelope::parse(raw.get().as_bytes());

@@ -67,6 +67,7 @@ impl<P: Projection> Follower<P> {
     async fn synchronise(&self, memory: &mut Memory) -> Result<(), Error> {
         self.flush().await?;
         let client = self.client().await?;
+        let read_at = Instant::now();
         let (copy, positions) = copy::read_copy(&client, &self.topic).await?;
         drop(client);
         let request = SyncRequest {
@@ -76,7 +77,8 @@ impl<P: Projection> Follower<P> {
             positions: (copy.phase != Phase::New).then(|| positions.clone()),
         };
         let answer = self.relay.sync(&request).await?;
-        self.monitor().answered(&self.topic, copy.phase, &positions, &answer);
+        let read = (read_at, &positions[..]);
+        self.monitor().answered(&self.topic, copy.phase, read, &answer);
         match self.cause(&copy, &positions, &answer) {
             Some(cause) if self.must_stand(&copy, cause) => self.halt(&copy, cause).await,
             Some(cause) => self.begin_rebuild(cause, &copy, &answer).await,
@@ -152,7 +154,7 @@ impl<P: Projection> Follower<P> {
         let seen = self.monitor().watched(self.topic.as_str());
         let now = |stream: &Stream| {
             let here = seen.as_ref().and_then(|w| w.streams.get(stream)?.position).map(|at| at.pn);
-            here.max(known(stream).map(|at| at.pn))
+            here.or(known(stream).map(|at| at.pn))
         };
         for state in &answer.streams {
             let intake = self.intakes.get(&state.stream);

@@ -11,12 +11,12 @@ use crate::world::World;
 async fn a_record_that_kills_the_process_ends_as_a_case() -> anyhow::Result<()> {
     let (mut world, run) = World::serving("killer").await?;
     run.kill();
-    world.origin.silence(true);
+    world.origin.silence();
     for number in 0..8 {
         let size = if number == 5 { 15 } else { 1 };
         world.origin.put(&format!("K{number}"), Some(&item("k", size)));
     }
-    world.origin.silence(false);
+    world.origin.speak();
     let mut deaths = 0;
     let open = "select count(*) from inbox.cases where state = 'open'";
     while world.number(open).await? == 0 {

@@ -1,5 +1,7 @@
 //! Records that cannot be applied: each is set aside alone, whole, and the stream goes on.
 
+use std::sync::atomic::Ordering;
+
 use crate::origin::item;
 use crate::world::World;
 
@@ -115,7 +117,7 @@ async fn a_stale_record_opens_no_case_however_bad_it_is() -> anyhow::Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_change_in_a_readable_envelope_is_a_case() -> anyhow::Result<()> {
     let (world, _run) = World::serving("unreadable-change").await?;
-    world.origin.silence(true);
+    world.origin.silence();
     for key in ["A", "B", "C"] {
         world.origin.put(key, Some(&item(key, 1)));
     }
@@ -148,5 +150,19 @@ async fn another_content_of_a_stored_version_is_an_alarm_and_never_stale() -> an
     let rule = kind(&world, "A").await?;
     assert_eq!(rule.as_deref(), Some("invalid one-content-per-version"));
     assert_eq!(world.text("select name from copy.items").await?.as_deref(), Some("a"));
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_unwell_is_no_reason_for_a_case() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("unwell").await?;
+    world.projection.troubles.store(5, Ordering::SeqCst);
+    for key in ["A", "B"] {
+        world.origin.put(key, Some(&item(key, 1)));
+    }
+    world.push(1, 2).await;
+    world.until(2, POSITION).await;
+    assert_eq!(world.projection.troubles.load(Ordering::SeqCst), 0);
+    assert_eq!(world.number("select count(*) from inbox.cases").await?, 0);
     world.balanced().await
 }

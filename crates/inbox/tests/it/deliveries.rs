@@ -1,5 +1,7 @@
 //! What the broker does to deliveries, and what the copy makes of it.
 
+use std::time::{Duration, Instant};
+
 use bus::{Bus, Fault};
 use contracts::Lane;
 use futures::future::join_all;
@@ -29,12 +31,12 @@ async fn a_change_is_applied_once_however_often_it_is_pushed() -> anyhow::Result
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_lost_is_read_from_the_feed() -> anyhow::Result<()> {
     let (world, _run) = World::serving("gap").await?;
-    world.origin.silence(true);
+    world.origin.silence();
     for key in ["A", "B", "C"] {
         world.origin.put(key, Some(&item(key, 1)));
     }
     world.push(3, 3).await;
-    world.origin.silence(false);
+    world.origin.speak();
     world.at_head().await;
     assert_eq!(world.copied().await?, world.origin.living());
     world.until(1, "select left_to_reader from inbox.position").await;
@@ -50,7 +52,7 @@ async fn an_early_push_waits_for_the_one_before_it() -> anyhow::Result<()> {
     world.origin.put("S", Some(&item("s", 1)));
     world.push(1, 1).await;
     world.until(1, POSITION).await;
-    world.origin.silence(true);
+    world.origin.silence();
     world.origin.put("A", Some(&item("a", 1)));
     world.origin.put("B", Some(&item("b", 1)));
     futures::join!(world.push(3, 3), world.push(2, 2));
@@ -113,7 +115,7 @@ async fn of_many_deliveries_of_one_batch_at_once_one_is_applied() -> anyhow::Res
     let (mut world, _run) = World::serving("at-once").await?;
     let other = world.follow();
     world.ready(&other).await;
-    world.origin.silence(true);
+    world.origin.silence();
     for number in 0..20 {
         world.origin.put(&format!("K{number}"), Some(&item("k", number % 10)));
     }
@@ -201,5 +203,18 @@ async fn a_lane_that_was_never_heard_of_is_followed_from_its_beginning() -> anyh
     world.origin.put_in(Lane::Critical, "B", Some(&item("b", 1)));
     world.until(2, "select pn from inbox.position where stream = 'shop.items.critical'").await;
     assert_eq!(world.copied().await?, world.origin.living());
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_takes_too_long_is_answered_and_left_to_the_reader() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("slow").await?;
+    world.origin.put("A", Some(&item("a", 16)));
+    let start = Instant::now();
+    world.push(1, 1).await;
+    assert!(start.elapsed() < Duration::from_millis(650), "{:?}", start.elapsed());
+    assert_eq!(world.hub.given_up(), 0);
+    world.until(1, "select count(*) from inbox.journal where via = 'feed'").await;
+    assert_eq!(world.number("select applied::bigint from copy.items").await?, 1);
     world.balanced().await
 }

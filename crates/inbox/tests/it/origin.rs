@@ -133,9 +133,14 @@ impl Origin {
         self.log().floors.insert(stream(Lane::Normal), floor);
     }
 
-    /// The feed answers 503 from now on, or no longer.
-    pub(crate) fn silence(&self, is_silent: bool) {
-        self.log().is_feed_silent = is_silent;
+    /// The feed answers 503 from now on.
+    pub(crate) fn silence(&self) {
+        self.log().is_feed_silent = true;
+    }
+
+    /// The feed answers again.
+    pub(crate) fn speak(&self) {
+        self.log().is_feed_silent = false;
     }
 
     /// The next answers of the feed are no JSON.

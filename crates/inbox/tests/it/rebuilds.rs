@@ -219,3 +219,18 @@ async fn a_case_that_another_lane_overtakes_is_closed_in_its_own_books() -> anyh
         .await;
     world.balanced().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_rebuild_writes_rows_again_whose_versions_are_right() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("rewritten").await?;
+    for key in ["A", "B"] {
+        world.origin.put(key, Some(&item(key, 1)));
+    }
+    world.at_head().await;
+    let client = world.pool.get().await?;
+    client.batch_execute("truncate copy.items; update inbox.topic set asked = 'asked'").await?;
+    world.until(2, REBUILD).await;
+    converged(&world).await?;
+    assert_eq!(world.number(HISTORY).await?, 1);
+    Ok(())
+}

@@ -56,10 +56,10 @@ async fn dirty(world: &World) -> anyhow::Result<Vec<(i64, i64)>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_marked_while_it_is_cleaned_stays_dirty() -> anyhow::Result<()> {
     let (mut world, run) = World::serving("marked").await?;
-    world.origin.silence(true);
-    for size in 1..=3 {
-        world.origin.put("A", Some(&item("a", size)));
-        world.push(size as usize, size as usize).await;
+    world.origin.silence();
+    for number in 1..=3_u8 {
+        world.origin.put("A", Some(&item("a", i32::from(10 - number))));
+        world.push(number.into(), number.into()).await;
     }
     world.until(1, DIRTY).await;
     assert_eq!(dirty(&world).await?, [(1, 3)], "low stays, high goes on");
@@ -68,9 +68,9 @@ async fn a_key_that_is_marked_while_it_is_cleaned_stays_dirty() -> anyhow::Resul
     let worker = inbox::run_sink(run.config.clone(), world.pool.clone(), index.clone());
     world.spawn(async move { worker.await.unwrap() });
     eventually("the worker has begun", async || Ok(index.seen().len() == 1)).await;
-    for size in 4..=5 {
-        world.origin.put("A", Some(&item("a", size)));
-        world.push(size as usize, size as usize).await;
+    for number in 4..=5_u8 {
+        world.origin.put("A", Some(&item("a", i32::from(10 - number))));
+        world.push(number.into(), number.into()).await;
     }
     index.leave.add_permits(1);
     eventually("it is given the key again", async || Ok(index.seen().len() == 2)).await;
@@ -84,7 +84,7 @@ async fn a_key_that_is_marked_while_it_is_cleaned_stays_dirty() -> anyhow::Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_wakes_the_worker_and_a_failure_is_repeated() -> anyhow::Result<()> {
     let (mut world, run) = World::serving("woken").await?;
-    world.origin.silence(true);
+    world.origin.silence();
     let index = Index::new(100);
     *index.failures.lock().unwrap() = 2;
     let worker = inbox::run_sink(run.config.clone(), world.pool.clone(), index.clone());

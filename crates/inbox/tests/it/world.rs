@@ -1,15 +1,16 @@
 //! A database, a broker, a source and a consumer whose copy is one table.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bus::{Bus, Memory};
 use bytes::Bytes;
 use contracts::{Lane, Source};
-use deadpool_postgres::Pool;
+use deadpool_postgres::{Manager, Pool};
 use inbox::{Change, Config, Dirty, Error, Projection, Road, Transaction};
 use testkit::{Database, eventually};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_postgres::NoTls;
 
 use crate::origin::{Origin, TOPIC, stream};
 
@@ -18,13 +19,17 @@ const COPY: &str = "
     create table copy.items (
         key text primary key, version bigint not null, name text not null,
         size int not null check (size <> 13), applied int not null default 1
-    );";
+    );
+    grant usage on schema copy to syncline_service;
+    grant all on copy.items to syncline_service;";
 
 const WRITE: &str = "
     insert into copy.items as i (key, version, name, size)
     select * from unnest($1::text[], $2::bigint[], $3::text[], $4::int[])
     on conflict (key) do update set version = excluded.version, name = excluded.name,
         size = excluded.size, applied = i.applied + 1";
+
+const UNWELL: &str = "do $$ begin raise exception 'again' using errcode = '40001'; end $$";
 
 /// An item as the copy wants it.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -33,9 +38,12 @@ pub(crate) struct Item {
     pub(crate) size: i32,
 }
 
-/// Writes items; size 13 breaks a constraint, 14 panics, 15 never ends, below 0 is invalid.
+/// Writes items; size 13 breaks a constraint, 14 panics, 15 never ends, 16 takes longer than a push
+/// may, below 0 is invalid.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Items {
+    /// How often the database is unwell before it works again.
+    pub(crate) troubles: Arc<AtomicUsize>,
     pub(crate) is_hanging: Arc<AtomicBool>,
 }
 
@@ -44,9 +52,17 @@ impl Projection for Items {
     type Entity = Item;
 
     async fn apply(&self, tx: &Transaction<'_>, changes: &[Change<Item>]) -> Result<(), Error> {
-        if changes.iter().any(|change| change.entity.as_ref().is_some_and(|item| item.size == 15)) {
+        let has = |size| changes.iter().any(|c| c.entity.as_ref().is_some_and(|i| i.size == size));
+        if has(15) {
             self.is_hanging.store(true, Ordering::SeqCst);
             std::future::pending::<()>().await;
+        }
+        if has(16) {
+            tx.query_one("select pg_sleep(0.7)", &[]).await?;
+        }
+        let less = |troubles: usize| troubles.checked_sub(1);
+        if self.troubles.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            tx.batch_execute(UNWELL).await?;
         }
         let gone: Vec<_> =
             changes.iter().filter(|c| c.entity.is_none()).map(|c| c.key.as_str()).collect();
@@ -72,6 +88,14 @@ impl Projection for Items {
     fn validate(&self, item: &Item) -> Result<(), String> {
         if item.size < 0 { Err(format!("size {} is below 0", item.size)) } else { Ok(()) }
     }
+}
+
+/// Connections with the rights of a service, and no more.
+fn pool(database: &Database) -> anyhow::Result<Pool> {
+    let mut connection: tokio_postgres::Config = database.url().parse()?;
+    connection.options("-c role=syncline_service");
+    let manager = Manager::new(connection, NoTls);
+    Ok(Pool::builder(manager).max_size(8).build()?)
 }
 
 /// Everything that a test needs; dropped with it.
@@ -113,7 +137,7 @@ impl World {
         let mut tasks = JoinSet::new();
         let origin = Origin::new();
         let url = origin.serve(&mut tasks).await;
-        let pool = database.pool(8)?;
+        let pool = pool(&database)?;
         let (hub, projection) = (Memory::new(), Items::default());
         Ok(Self { _database: database, pool, hub, origin, url, projection, tasks })
     }
