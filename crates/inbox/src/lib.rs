@@ -27,16 +27,14 @@
 //!     }
 //! }
 //! # mod store {
-//! #     use super::*;
-//! #     pub async fn upsert_returns(
+//! #     use inbox::{Change, Error, Transaction};
+//! #     pub async fn upsert_returns<T>(
 //! #         tx: &Transaction<'_>,
-//! #         all: &[Change<Return>],
+//! #         all: &[Change<T>],
 //! #     ) -> Result<(), Error> {
 //! #         let keys: Vec<_> = all.iter().map(|change| change.key.as_str()).collect();
-//! #         let reason = |change: &Change<Return>| Some(change.entity.as_ref()?.reason.clone());
-//! #         let reasons: Vec<_> = all.iter().map(reason).collect();
-//! #         let upsert = tx.prepare_cached("select $1::text[], $2::text[]").await?;
-//! #         tx.execute(&upsert, &[&keys, &reasons]).await?;
+//! #         let upsert = tx.prepare_cached("select $1::text[]").await?;
+//! #         tx.execute(&upsert, &[&keys]).await?;
 //! #         Ok(())
 //! #     }
 //! # }

@@ -36,6 +36,7 @@ struct Log {
     current: BTreeMap<Key, SnapshotRow>,
     is_feed_silent: bool,
     garbled: usize,
+    pages: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +71,7 @@ impl Origin {
             current: BTreeMap::new(),
             is_feed_silent: false,
             garbled: 0,
+            pages: None,
         })))
     }
 
@@ -146,6 +148,11 @@ impl Origin {
     /// The next answers of the feed are no JSON.
     pub(crate) fn garble(&self, answers: usize) {
         self.log().garbled = answers;
+    }
+
+    /// Only so many more pages are answered; `None` is all of them.
+    pub(crate) fn allow_pages(&self, pages: Option<usize>) {
+        self.log().pages = pages;
     }
 
     pub(crate) fn head(&self) -> Pn {
@@ -286,17 +293,18 @@ async fn feed(
     Json(FeedResponse { envelopes, head: pn(head) }).into_response()
 }
 
-async fn snapshot(
-    State(origin): State<Origin>,
-    Query(query): Query<PageOf>,
-) -> Json<SnapshotResponse> {
-    let log = origin.log();
+async fn snapshot(State(origin): State<Origin>, Query(query): Query<PageOf>) -> Response {
+    let mut log = origin.log();
+    if log.pages == Some(0) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    log.pages = log.pages.map(|pages| pages - 1);
     let after = |key: &Key| query.after.as_ref().is_none_or(|after| key > after);
     let rows: Vec<_> =
         log.current.values().filter(|row| after(&row.key)).take(query.limit).cloned().collect();
     let next = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() == query.limit);
     let heads = log.streams.keys().map(|stream| log.head(stream)).collect();
-    Json(SnapshotResponse { rows, next, heads, root: log.root })
+    Json(SnapshotResponse { rows, next, heads, root: log.root }).into_response()
 }
 
 /// A payload of the shape that the test projection wants.

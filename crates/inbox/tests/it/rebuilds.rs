@@ -234,3 +234,26 @@ async fn a_plain_rebuild_writes_rows_again_whose_versions_are_right() -> anyhow:
     assert_eq!(world.number(HISTORY).await?, 1);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_born_behind_the_pages_is_not_swept() -> anyhow::Result<()> {
+    let mut world = World::new("born").await?;
+    let config = Config { on_divergence: OnDivergence::Rebuild, page_limit: 1, ..world.config() };
+    let run = world.follow_with(config, bus::Bus::memory(&world.hub));
+    world.ready(&run).await;
+    for key in ["A", "Z", "K", "L"] {
+        world.origin.put(key, Some(&item(key, 1)));
+    }
+    world.at_head().await;
+    world.origin.allow_pages(Some(2));
+    world.origin.restore(2);
+    world
+        .until(1, "select count(*) from inbox.topic where phase = 'loading' and cursor = 'Z'")
+        .await;
+    world.origin.put("K", Some(&item("born again", 1)));
+    world.until(1, "select count(*) from copy.items where name = 'born again'").await;
+    world.origin.allow_pages(None);
+    converged(&world).await?;
+    assert_eq!(world.copied().await?.len(), 3, "K lives, and L of the other past is swept");
+    Ok(())
+}
