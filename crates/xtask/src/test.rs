@@ -45,6 +45,11 @@ const SCENARIOS: &[&str] = &["up", "find", "converge", "rebuild"];
 const UNIT: &str = "unit";
 const DOC: &str = "doc";
 
+/// Figures that a passing test prints are part of what it shows.
+const SHOW: &str = "--show-output";
+/// A whole mesh takes a whole machine.
+const SERIAL: &str = "--test-threads=1";
+
 /// A stage: some tests of some binaries.
 #[derive(Debug)]
 struct Stage {
@@ -129,7 +134,8 @@ fn sort(others: Vec<Binary>, mut scenarios: Vec<(String, Binary)>) -> Vec<Stage>
         if binary.target == Target::Unit {
             unit.runs.push(Run { binary, arguments: Vec::new() });
         } else if binary.package == TICK.0 {
-            ticks.runs.push(Run { binary: binary.clone(), arguments: arguments(&[&tick]) });
+            let reported = arguments(&[SHOW, &tick]);
+            ticks.runs.push(Run { binary: binary.clone(), arguments: reported });
             integration.runs.push(Run { binary, arguments: arguments(&["--skip", &tick]) });
         } else {
             integration.runs.push(Run { binary, arguments: Vec::new() });
@@ -138,7 +144,7 @@ fn sort(others: Vec<Binary>, mut scenarios: Vec<(String, Binary)>) -> Vec<Stage>
     let place = |name: &str| SCENARIOS.iter().position(|s| *s == name).unwrap_or(SCENARIOS.len());
     scenarios.sort_by_key(|(name, _)| (place(name), name.clone()));
     let scenarios = scenarios.into_iter().map(|(name, binary)| {
-        let arguments = vec!["--test-threads=1".to_owned(), format!("{name}::")];
+        let arguments = vec![SHOW.to_owned(), SERIAL.to_owned(), format!("{name}::")];
         Stage { name, runs: vec![Run { binary, arguments }] }
     });
     [unit, integration, ticks].into_iter().chain(scenarios).collect()
@@ -157,8 +163,8 @@ fn keep(mut stages: Vec<Stage>, only: Option<&str>) -> Vec<Stage> {
     let mut named = Stage { name: only.to_owned(), runs: Vec::new() };
     for run in stages.into_iter().flat_map(|stage| stage.runs) {
         if !named.runs.iter().any(|known| known.binary.path == run.binary.path) {
-            let serial = run.arguments.into_iter().filter(|a| a.starts_with("--test-threads"));
-            let arguments = serial.chain([only.to_owned()]).collect();
+            let kept = run.arguments.into_iter().filter(|a| [SHOW, SERIAL].contains(&a.as_str()));
+            let arguments = kept.chain([only.to_owned()]).collect();
             named.runs.push(Run { binary: run.binary, arguments });
         }
     }
@@ -224,8 +230,8 @@ mod tests {
         let stages = stages();
         assert_eq!(names(&stages), ["unit", "integration", "tick", "up", "rebuild", "zebra"]);
         assert_eq!(stages[1].runs[0].arguments, ["--skip", "tick::"]);
-        assert_eq!(stages[2].runs[0].arguments, ["tick::"]);
-        assert_eq!(stages[5].runs[0].arguments, ["--test-threads=1", "zebra::"]);
+        assert_eq!(stages[2].runs[0].arguments, [SHOW, "tick::"]);
+        assert_eq!(stages[5].runs[0].arguments, [SHOW, SERIAL, "zebra::"]);
     }
 
     #[test]
@@ -239,6 +245,6 @@ mod tests {
         let kept = keep(stages(), Some("fence"));
         assert_eq!(names(&kept), ["fence"]);
         assert_eq!(kept[0].runs.len(), 4);
-        assert_eq!(kept[0].runs[3].arguments, ["--test-threads=1", "fence"]);
+        assert_eq!(kept[0].runs[3].arguments, [SHOW, SERIAL, "fence"]);
     }
 }

@@ -32,7 +32,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What only the tests of a package may use besides: [`TESTKIT`] in all but the pure ones.
 const TEST_ARROWS: &[(&str, &[&str])] = &[
-    ("inbox", &["outbox"]), // a consumer is tested against a real source
+    ("inbox", &["outbox"]),          // a consumer is tested against a real source
+    ("search-indexer", &["outbox"]), // and so is what it finds
 ];
 
 /// Only tests may use it.
