@@ -65,7 +65,8 @@ impl Mesh {
     /// An event whose numbers do not survive a detour through floating point.
     fn event(&self, subject: &str) -> String {
         format!(r#"{{"specversion":"1.0","id":"{}/{subject}","source":"catalog","#, self.marker,)
-            + r#""type":"syncline.test","traceid":"","traceparent":"","datacontenttype":"application/json","#
+            + r#""type":"syncline.test","datacontenttype":"application/json","#
+            + r#""traceid":"","traceparent":"","#
             + r#""data":{"z":12345678901234567890,"price":"10.10","rate":10.10,"#
             + r#""big":"12345678901234567890",  "a":"\u0041 é"}}"#
     }
