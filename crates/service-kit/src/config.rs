@@ -13,22 +13,6 @@ pub struct Config {
     #[arg(long, env = "LISTEN", value_name = "ADDR")]
     pub listen: SocketAddr,
 
-    /// The service's own database, for example `postgres://catalog@127.0.0.1/catalog`.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    pub database_url: Option<SecretString>,
-
-    /// Most connections to the database at one time.
-    #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = 16, value_name = "N")]
-    pub database_connections_max: usize,
-
-    /// Longest that one statement may run, in milliseconds.
-    #[arg(long, env = "DATABASE_STATEMENT_MS_MAX", default_value_t = 10_000, value_name = "MS")]
-    pub database_statement_ms_max: u32,
-
-    /// How long to wait at start for the database to answer, in milliseconds.
-    #[arg(long, env = "DATABASE_START_MS_MAX", default_value_t = 30_000, value_name = "MS")]
-    pub database_start_ms_max: u64,
-
     /// Largest request body, in bytes.
     #[arg(long, env = "HTTP_BODY_BYTES_MAX", default_value_t = 1 << 20, value_name = "BYTES")]
     pub http_body_bytes_max: usize,
@@ -66,6 +50,28 @@ pub struct Config {
     /// Logs and traces.
     #[command(flatten)]
     pub telemetry: Telemetry,
+}
+
+/// The settings of a service's own database; flatten it into the settings of a service that has one,
+/// which is then offered `migrate` too.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Database {
+    /// The service's own database, for example `postgres://catalog@127.0.0.1/catalog`.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<SecretString>,
+
+    /// Most connections to the database at one time.
+    #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = 16, value_name = "N")]
+    pub database_connections_max: usize,
+
+    /// Longest that one statement may run, in milliseconds.
+    #[arg(long, env = "DATABASE_STATEMENT_MS_MAX", default_value_t = 10_000, value_name = "MS")]
+    pub database_statement_ms_max: u32,
+
+    /// How long to wait at start for the database to answer, in milliseconds.
+    #[arg(long, env = "DATABASE_START_MS_MAX", default_value_t = 30_000, value_name = "MS")]
+    pub database_start_ms_max: u64,
 }
 
 const LOG_FILTER: &str = "info,refinery_core=warn,tokio_postgres=warn";

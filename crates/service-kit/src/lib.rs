@@ -22,7 +22,7 @@ mod service;
 mod tasks;
 mod telemetry;
 
-pub use config::{Config, LogFormat, Telemetry};
+pub use config::{Config, Database, LogFormat, Telemetry};
 pub use error::{BoxError, Error, chain};
 pub use etag::{Etag, Precondition};
 pub use json::Json;

@@ -8,7 +8,7 @@ use deadpool_postgres::{
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::{Client, NoTls};
 
-use crate::{Config, Error};
+use crate::{Config, Error, config::Database};
 
 const CHECK_SERVER: &str = include_str!("../queries/check_server.sql");
 const PING: &str = include_str!("../queries/ping.sql");
@@ -27,9 +27,9 @@ pub(crate) fn connection(name: &str, url: &SecretString) -> Result<tokio_postgre
 }
 
 /// Opens the pool, once a first connection showed that the database is fit to be used.
-pub(crate) async fn open(name: &str, config: &Config) -> Result<Pool, Error> {
-    let url = config.database_url.as_ref().ok_or(Error::NoDatabase)?;
-    if u64::from(config.database_statement_ms_max) > config.http_request_ms_max {
+pub(crate) async fn open(name: &str, config: &Config, database: &Database) -> Result<Pool, Error> {
+    let url = database.database_url.as_ref().ok_or(Error::NoDatabase)?;
+    if u64::from(database.database_statement_ms_max) > config.http_request_ms_max {
         return Err(Error::Settings(
             "DATABASE_STATEMENT_MS_MAX is above HTTP_REQUEST_MS_MAX: statements would outlive the \
              requests that wait for them",
@@ -38,7 +38,7 @@ pub(crate) async fn open(name: &str, config: &Config) -> Result<Pool, Error> {
     let mut connection = connection(name, url)?;
     let options = [
         connection.get_options().unwrap_or_default().to_owned(),
-        format!("-c statement_timeout={}", config.database_statement_ms_max),
+        format!("-c statement_timeout={}", database.database_statement_ms_max),
         "-c lock_timeout=5000".to_owned(),
         // A frozen process must not hold its locks while its kernel answers keep-alives.
         "-c idle_in_transaction_session_timeout=2000".to_owned(),
@@ -54,11 +54,14 @@ pub(crate) async fn open(name: &str, config: &Config) -> Result<Pool, Error> {
     let wait = Some(Duration::from_secs(5));
     let timeouts = Timeouts { wait, create: wait, recycle: wait };
     let pool = Pool::builder(manager)
-        .config(PoolConfig { timeouts, ..PoolConfig::new(config.database_connections_max.max(1)) })
+        .config(PoolConfig {
+            timeouts,
+            ..PoolConfig::new(database.database_connections_max.max(1))
+        })
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(Error::Pool)?;
-    let client = first(&pool, Duration::from_millis(config.database_start_ms_max)).await?;
+    let client = first(&pool, Duration::from_millis(database.database_start_ms_max)).await?;
     check(&client).await?;
     Ok(pool)
 }

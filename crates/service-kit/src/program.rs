@@ -61,7 +61,8 @@ pub trait Program {
         settings: Self::Settings,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// Brings the service's schemas up to date, as owner of the database.
+    /// Brings the service's schemas up to date, as owner of the database; offered only where
+    /// [`Database`](crate::Database) is among the settings.
     fn migrate(_client: &mut Client) -> impl Future<Output = Result<(), BoxError>> + Send {
         async {
             tracing::info!("{} owns no tables: nothing to migrate", Self::NAME);
@@ -74,6 +75,9 @@ pub trait Program {
         None
     }
 }
+
+/// The setting by which one knows that a service has a database.
+const DATABASE: &str = "database_url";
 
 /// Runs the program by its command line; exit code 1 is a failure, 2 a wrong command line.
 pub fn main<P: Program>() -> ExitCode {
@@ -145,17 +149,82 @@ async fn run_migrate<P: Program>(settings: MigrateSettings) -> Result<(), BoxErr
 }
 
 fn command<P: Program>() -> Command {
-    let command = P::Settings::augment_args(Command::new(P::NAME))
+    // The settings' own texts are for readers of the code; as `about` they would hide ours.
+    let mut command = P::Settings::augment_args(Command::new(P::NAME))
         .about(P::ABOUT)
         .version(env!("CARGO_PKG_VERSION"))
         .mut_arg("listen", |arg| arg.required(false).default_value(P::LISTEN))
         .subcommand_negates_reqs(true)
-        .args_conflicts_with_subcommands(true)
-        .subcommand(MigrateSettings::augment_args(
-            Command::new("migrate").about("Bring the database up to date, as its owner, and end"),
-        ));
-    if P::openapi().is_none() {
-        return command;
+        .args_conflicts_with_subcommands(true);
+    if command.get_arguments().any(|arg| arg.get_id() == DATABASE) {
+        let migrate = MigrateSettings::augment_args(Command::new("migrate"));
+        let about = "Bring the database up to date, as its owner, and end";
+        command = command.subcommand(migrate.about(about));
     }
-    command.subcommand(Command::new("openapi").about("Print the OpenAPI document and end"))
+    if P::openapi().is_some() {
+        let openapi = Command::new("openapi").about("Print the OpenAPI document and end");
+        command = command.subcommand(openapi);
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Database;
+
+    #[derive(Args)]
+    struct Settings<D: Args> {
+        #[command(flatten)]
+        service: Config,
+        #[command(flatten)]
+        database: D,
+    }
+
+    impl<D: Args> AsRef<Config> for Settings<D> {
+        fn as_ref(&self) -> &Config {
+            &self.service
+        }
+    }
+
+    #[derive(Args)]
+    struct Nothing {}
+
+    struct Sample<D>(std::marker::PhantomData<D>);
+
+    impl<D: Args + Send> Program for Sample<D> {
+        const NAME: &'static str = "sample";
+        const ABOUT: &'static str = "Stands for all of them.";
+        const LISTEN: &'static str = "127.0.0.1:8099";
+        type Settings = Settings<D>;
+
+        async fn wire(_service: Service, settings: Settings<D>) -> Result<(), BoxError> {
+            drop(settings.database);
+            Ok(())
+        }
+    }
+
+    fn help(mut command: Command) -> String {
+        command.render_long_help().to_string()
+    }
+
+    #[test]
+    fn a_service_with_a_database_says_how_to_migrate_it() {
+        let said = help(command::<Sample<Database>>());
+        assert!(said.starts_with("Stands for all of them."), "{said}");
+        assert!(said.contains("DATABASE_STATEMENT_MS_MAX"), "{said}");
+        assert!(
+            said.contains("migrate  Bring the database up to date, as its owner, and end"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_service_without_a_database_is_not_asked_for_one() {
+        let said = help(command::<Sample<Nothing>>());
+        assert!(said.contains("HTTP_REQUEST_MS_MAX"), "{said}");
+        assert!(!said.contains("DATABASE") && !said.contains("migrate"), "{said}");
+        let run = command::<Sample<Nothing>>().try_get_matches_from(["sample", "migrate"]);
+        assert!(run.is_err());
+    }
 }

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Error, Readiness, Tasks, app, pool,
+    Config, Database, Error, Readiness, Tasks, app, pool,
     probes::Probes,
     server::{Limits, Server},
     telemetry::Telemetry,
@@ -47,8 +47,8 @@ impl Service {
     }
 
     /// Opens the pool of the service's own database and makes readiness depend on it.
-    pub async fn pool(&self) -> Result<Pool, Error> {
-        let pool = pool::open(self.name, &self.config).await?;
+    pub async fn pool(&self, database: &Database) -> Result<Pool, Error> {
+        let pool = pool::open(self.name, &self.config, database).await?;
         let watched = pool.clone();
         self.ready_when("database", move || pool::ping(watched.clone()));
         Ok(pool)

@@ -43,9 +43,9 @@ impl Program for Catalog {
     const LISTEN: &'static str = "127.0.0.1:8081";
     type Settings = Settings;
 
-    async fn wire(service: Service, _settings: Settings) -> Result<(), BoxError> {
+    async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
         contracts()?;
-        let pool = service.pool().await?;
+        let pool = service.pool(&settings.database).await?;
         service.tasks().spawn("prune", prune(pool.clone(), service.stop()));
         service.serve(routes(pool)).await?;
         Ok(())

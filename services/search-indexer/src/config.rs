@@ -9,6 +9,10 @@ pub struct Settings {
     #[command(flatten)]
     pub(crate) service: service_kit::Config,
 
+    /// Where its copies lie.
+    #[command(flatten)]
+    pub(crate) database: service_kit::Database,
+
     /// How other services are reached.
     #[command(flatten)]
     pub(crate) bus: bus::Config,

@@ -45,7 +45,7 @@ impl Program for SearchIndexer {
     type Settings = Settings;
 
     async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
-        let pool = service.pool().await?;
+        let pool = service.pool(&settings.database).await?;
         let bus = Bus::connect(&settings.bus)?;
         let mut inbox = settings.inbox.named(Self::NAME);
         inbox.stop = service.stop();

@@ -1,18 +1,19 @@
 //! The pool of a service against a real database.
 
+use deadpool_postgres::Pool;
 use service_kit::{Error, Service, chain};
 use testkit::Database;
 
-use crate::world::config;
+use crate::world::{config, database};
 
-fn service(database: &Database) -> Result<Service, Error> {
-    Service::start("sample", &config(&["--database-url", &database.url()]))
+async fn open(args: &[&str]) -> Result<Pool, Error> {
+    Service::start("sample", &config(args))?.pool(&database(args)).await
 }
 
 #[tokio::test]
 async fn connections_are_named_and_bounded_in_time() -> anyhow::Result<()> {
     let database = Database::create("service-kit").await?;
-    let pool = service(&database)?.pool().await?;
+    let pool = open(&["--database-url", &database.url()]).await?;
     let client = pool.get().await?;
     let settings = "select current_setting('application_name') as name,
         current_setting('statement_timeout') as statement,
@@ -29,7 +30,7 @@ async fn a_database_that_forgets_commits_is_refused() -> anyhow::Result<()> {
     let database = Database::create("service-kit").await?;
     let forget = format!("alter database \"{}\" set synchronous_commit = off", database.name());
     database.connect().await?.batch_execute(&forget).await?;
-    let error = service(&database)?.pool().await.unwrap_err();
+    let error = open(&["--database-url", &database.url()]).await.unwrap_err();
     assert!(chain(&error).contains("synchronous_commit is off"), "{}", chain(&error));
     Ok(())
 }
@@ -39,23 +40,21 @@ async fn a_database_that_does_not_exist_is_not_waited_for() -> anyhow::Result<()
     let database = Database::create("service-kit").await?;
     let url = database.url();
     drop(database);
-    let service = Service::start("sample", &config(&["--database-url", &url]))?;
-    let asked = tokio::time::timeout(std::time::Duration::from_secs(5), service.pool()).await?;
+    let args = ["--database-url", &url];
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(5), open(&args)).await?;
     assert!(asked.is_err());
     Ok(())
 }
 
 #[tokio::test]
 async fn a_service_without_a_database_url_says_so() {
-    let service = Service::start("sample", &config(&[])).unwrap();
-    let error = service.pool().await.unwrap_err();
+    let error = open(&[]).await.unwrap_err();
     assert_eq!(chain(&error), "find database: DATABASE_URL is not set");
 }
 
 #[tokio::test]
 async fn settings_that_do_not_go_together_are_refused() {
     let args = ["--database-url", "postgres://nowhere/none", "--http-request-ms-max", "9999"];
-    let service = Service::start("sample", &config(&args)).unwrap();
-    let error = service.pool().await.unwrap_err();
+    let error = open(&args).await.unwrap_err();
     assert!(chain(&error).starts_with("check the settings: "), "{}", chain(&error));
 }

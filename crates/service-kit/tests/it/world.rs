@@ -4,19 +4,30 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use clap::Parser as _;
-use service_kit::{Config, Error, Service};
+use service_kit::{Config, Database, Error, Service};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 #[derive(clap::Parser)]
 struct Settings {
     #[command(flatten)]
     service: Config,
+    #[command(flatten)]
+    database: Database,
 }
 
 /// Settings as the command line would give them, on any free port.
 pub(crate) fn config(args: &[&str]) -> Config {
+    settings(args).service
+}
+
+/// Those of the database.
+pub(crate) fn database(args: &[&str]) -> Database {
+    settings(args).database
+}
+
+fn settings(args: &[&str]) -> Settings {
     let args = ["test", "--listen", "127.0.0.1:0", "--log-filter", "off"].iter().chain(args);
-    Settings::try_parse_from(args).expect("sound settings").service
+    Settings::try_parse_from(args).expect("sound settings")
 }
 
 /// A service that serves, and the end of it.

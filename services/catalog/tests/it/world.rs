@@ -92,7 +92,7 @@ pub(crate) async fn app(url: &str) -> anyhow::Result<Router> {
     let arguments = arguments.into_iter().chain(["--database-url", url]);
     let settings = Arguments::try_parse_from(arguments)?.settings;
     let service = Service::start("catalog", &settings.service)?;
-    let pool = service.pool().await?;
+    let pool = service.pool(&settings.database).await?;
     Ok(service.app(catalog::routes(pool)))
 }
 
