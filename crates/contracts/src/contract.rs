@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::{Lane, Source, Topic};
 
@@ -40,7 +41,7 @@ pub struct Schema {
     /// Its version, as every change carries it.
     pub version: String,
     /// JSON Schema of the payload: a closed object with its required fields.
-    pub document: serde_json::Value,
+    pub document: Value,
 }
 
 /// What is known of one field.
@@ -126,15 +127,29 @@ impl Contract {
         if let Some(name) = fields.keys().find(|name| !properties.contains_key(*name)) {
             return Some(format!("field {name} is classified but not in the schema"));
         }
-        let required = schema.document.get("required").and_then(|value| value.as_array());
-        let mut required = required.into_iter().flatten().filter_map(|name| name.as_str());
-        if let Some(name) = required.find(|name| !properties.contains_key(*name)) {
-            return Some(format!("field {name} is required but not in the schema"));
+        if let Some(complaint) = schema.looseness(properties) {
+            return Some(complaint);
         }
         if self.freshness_ms == 0 || self.retention_hours == 0 {
             return Some("freshness_ms and retention_hours must be above 0".to_owned());
         }
         None
+    }
+}
+
+impl Schema {
+    /// A copy may keep only fields that it knows of, and may rely only on required ones.
+    fn looseness(&self, properties: &Map<String, Value>) -> Option<String> {
+        if self.document.get("additionalProperties") != Some(&Value::Bool(false)) {
+            return Some("its schema is open: additionalProperties must be false".to_owned());
+        }
+        let Some(required) = self.document.get("required").and_then(Value::as_array) else {
+            return Some("its schema has no list of required fields".to_owned());
+        };
+        let known = |name: &Value| name.as_str().is_some_and(|name| properties.contains_key(name));
+        let unknown = required.iter().find(|name| !known(name))?;
+        let name = unknown.as_str().map_or_else(|| unknown.to_string(), str::to_owned);
+        Some(format!("field {name} is required but not in the schema"))
     }
 }
 
@@ -151,6 +166,7 @@ schema:
   version: "1"
   document:
     type: object
+    additionalProperties: false
     required: [name]
     properties:
       name: { type: string }
@@ -175,7 +191,12 @@ retention_hours: 24
             ("owner: catalog", "owner: pricing", "not one of owner pricing"),
             ("version: \"1\"", "version: \"one\"", "is no whole number"),
             ("type: object", "type: array", "not of type object"),
+            ("additionalProperties: false", "title: open", "its schema is open"),
+            ("additionalProperties: false", "additionalProperties: true", "its schema is open"),
+            ("required: [name]", "title: loose", "no list of required fields"),
+            ("required: [name]", "required: name", "no list of required fields"),
             ("required: [name]", "required: [sku]", "field sku is required"),
+            ("required: [name]", "required: [7]", "field 7 is required"),
             ("fields:\n  name:", "fields:\n  sku:", "field name of the schema is not classified"),
             ("freshness_ms: 1000", "freshness_ms: 0", "must be above 0"),
         ] {

@@ -24,6 +24,8 @@ schema:
   version: "1"
   document:
     type: object
+    additionalProperties: false
+    required: []
     properties: { name: { type: string }, size: { type: integer } }
 fields: { name: { classification: public }, size: { classification: public } }
 conflict: source-of-truth

@@ -183,7 +183,8 @@ impl Numbered {
 fn contract(topic: &str, lane: &str) -> anyhow::Result<Contract> {
     let yaml = format!(
         "entity: item\nowner: shop\ntopic: {topic}\nlane: {lane}\n\
-         schema:\n  version: \"1\"\n  document:\n    type: object\n    properties:\n      \
+         schema:\n  version: \"1\"\n  document:\n    type: object\n    \
+         additionalProperties: false\n    required: []\n    properties:\n      \
          n: {{ type: integer }}\n\
          fields:\n  n: {{ classification: public }}\n\
          conflict: source-of-truth\nfreshness_ms: 1000\nretention_hours: 24\n"
