@@ -225,11 +225,11 @@ impl Envelope {
 impl Change {
     fn read(raw: &RawValue) -> Result<Self, UnreadableChange> {
         let unreadable = |reason: String| {
-            let identity: Identity = serde_json::from_str(raw.get()).unwrap_or_default();
+            let identity: Identity<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
             UnreadableChange {
                 bytes: Bytes::copy_from_slice(raw.get().as_bytes()),
-                key: identity.key.and_then(|key| Key::parse(&key).ok()),
-                version: identity.version.and_then(|version| Version::parse(&version).ok()),
+                key: identity.key.and_then(|key| serde_json::from_str(key.get()).ok()),
+                version: identity.version.and_then(|raw| serde_json::from_str(raw.get()).ok()),
                 reason,
             }
         };
@@ -243,10 +243,13 @@ impl Change {
     }
 }
 
+/// What names a change, each read by itself: a wrong version must not hide the key.
 #[derive(Default, Deserialize)]
-struct Identity {
-    key: Option<String>,
-    version: Option<String>,
+struct Identity<'a> {
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    version: Option<&'a RawValue>,
 }
 
 fn check(event: &Event<&RawValue>) -> Result<(), EnvelopeError> {

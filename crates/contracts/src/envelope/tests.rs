@@ -97,6 +97,26 @@ fn one_unreadable_change_spoils_no_other() {
 }
 
 #[test]
+fn what_can_be_read_of_an_unreadable_change_is_kept() {
+    let bytes = header(1, 1).encode(&[upsert("a", 4, "{}")]);
+    let sound = str::from_utf8(&bytes).unwrap();
+    for (from, to, key, version) in [
+        (r#""version":"4""#, r#""version":4"#, Some("a"), None),
+        (r#""version":"4""#, r#""version":"four""#, Some("a"), None),
+        (r#""key":"a""#, r#""key":["a"]"#, None, Some(4)),
+        (r#""key":"a""#, r#""key":"""#, None, Some(4)),
+        (r#""key":"a","#, "", None, Some(4)),
+    ] {
+        let text = sound.replacen(from, to, 1);
+        assert_ne!(text, sound);
+        let envelope = Envelope::parse(text.as_bytes()).unwrap();
+        let unreadable = envelope.changes[0].as_ref().unwrap_err();
+        assert_eq!(unreadable.key.as_ref().map(Key::as_str), key, "{to}");
+        assert_eq!(unreadable.version.map(Version::get), version, "{to}");
+    }
+}
+
+#[test]
 fn fields_of_a_later_version_are_tolerated() {
     let bytes = header(1, 1).encode(&[upsert("a", 1, "{}")]);
     let text = str::from_utf8(&bytes).unwrap().replacen(r#""data":{"#, r#""data":{"new":1,"#, 1);
