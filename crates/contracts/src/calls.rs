@@ -103,3 +103,6 @@ pub struct SnapshotRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Box<RawValue>>,
 }
+
+#[cfg(test)]
+mod tests;
