@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use contracts::Topic;
 use futures::{FutureExt as _, future::BoxFuture};
 use serde::Serialize;
 
@@ -70,6 +71,19 @@ struct Line {
     reason: Option<String>,
 }
 
+/// The form is that of a service that follows topics: there each topic has streams as well.
+#[derive(Serialize)]
+struct Status {
+    service: &'static str,
+    ready: bool,
+    topics: Vec<OwnTopic>,
+}
+
+#[derive(Clone, Serialize)]
+struct OwnTopic {
+    topic: Topic,
+}
+
 #[derive(Serialize)]
 struct Version {
     service: &'static str,
@@ -110,6 +124,16 @@ impl Probes {
             .route("/metrics", get(gather))
             .route("/version", get(version))
             .with_state(self)
+    }
+
+    /// `GET /sync/status` of a service that neither relays nor follows: what it owns.
+    pub(crate) fn status(self, topics: &[Topic]) -> Router {
+        let topics: Vec<_> = topics.iter().cloned().map(|topic| OwnTopic { topic }).collect();
+        let status = move |State(probes): State<Self>| async move {
+            let ready = probes.report().await.ready;
+            Json(Status { service: probes.name, ready, topics })
+        };
+        Router::new().route("/sync/status", get(status)).with_state(self)
     }
 
     async fn report(&self) -> Report {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
+use contracts::Topic;
 use deadpool_postgres::Pool;
 use tokio::{
     net::TcpListener,
@@ -72,6 +73,12 @@ impl Service {
         Fut::Output: Into<Readiness>,
     {
         self.probes.add(name, check);
+    }
+
+    /// `GET /sync/status` for a service that neither relays nor follows, with the topics it owns;
+    /// relay and inbox bring their own.
+    pub fn status(&self, topics: &[Topic]) -> Router {
+        self.probes.clone().status(topics)
     }
 
     /// These routes with the probes and all layers, as they are served.

@@ -4,7 +4,7 @@
 //! Publishes: `catalog.products` and `catalog.categories`.
 //! Consumes: nothing.
 //! Serves: `GET`, `PUT` and `DELETE /api/v1/products/{sku}` and `/api/v1/categories/{id}`,
-//! `GET /openapi.json`.
+//! `GET /openapi.json`, `GET /sync/status`.
 //! Promise: a record and its change are stored together or not at all; a write that names a state
 //! or a key is carried out only in that state, and only once.
 
@@ -44,10 +44,11 @@ impl Program for Catalog {
     type Settings = Settings;
 
     async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
-        contracts()?;
+        let topics: Vec<_> = contracts()?.into_iter().map(|contract| contract.topic).collect();
         let pool = service.pool(&settings.database).await?;
         service.tasks().spawn("prune", prune(pool.clone(), service.stop()));
-        service.serve(routes(pool)).await?;
+        let status = service.status(&topics);
+        service.serve(routes(pool).merge(status)).await?;
         Ok(())
     }
 

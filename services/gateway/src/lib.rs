@@ -2,7 +2,7 @@
 //!
 //! Owns: nothing. Publishes: nothing. Consumes: nothing.
 //! Serves: `/api/v1/products/{sku}` and `/api/v1/categories/{id}` of catalog, `/api/v1/search` of
-//! search-indexer, and `/openapi.json`, the documents of both as one.
+//! search-indexer, `/openapi.json`, the documents of both as one, and `GET /sync/status`.
 //! Promise: an owner's answer comes back as it is; whatever goes wrong on the way to the owner is a
 //! problem that names it, within a bounded time; nothing is tried twice.
 
@@ -37,6 +37,7 @@ impl Program for Gateway {
             async move { bus.ready().await }
         });
         let routes = routes(parts, settings.service.http_body_bytes_max);
-        Ok(service.serve(routes).await?)
+        let status = service.status(&[]);
+        Ok(service.serve(routes.merge(status)).await?)
     }
 }

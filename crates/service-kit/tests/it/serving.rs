@@ -79,6 +79,19 @@ async fn a_service_is_ready_only_while_every_check_agrees() {
 }
 
 #[tokio::test]
+async fn a_service_that_only_owns_says_what() {
+    let service = Service::start("sample", &config(&[])).unwrap();
+    service.ready_when("heads", || async { false });
+    let topics = ["shop.shelves", "shop.boxes"].map(|name| contracts::Topic::parse(name).unwrap());
+    let status = service.status(&topics);
+    let service = Running::start(service, routes().merge(status)).await;
+    let status: serde_json::Value = service.get("/sync/status").await.json().await.unwrap();
+    let topics = serde_json::json!([{"topic": "shop.shelves"}, {"topic": "shop.boxes"}]);
+    let expected = serde_json::json!({"service": "sample", "ready": false, "topics": topics});
+    assert_eq!(status, expected);
+}
+
+#[tokio::test]
 async fn what_no_route_takes_is_a_problem() {
     let service = started(&[]).await;
     assert_eq!(problem(service.get("/nowhere").await).await.code, "not-found");

@@ -32,6 +32,9 @@ async fn it_migrates_serves_and_ends_on_sigterm() -> anyhow::Result<()> {
     let put = reqwest::Client::new().put(url("/api/v1/products/a"));
     let body = serde_json::json!({"name": "a", "categories": [], "attributes": {}});
     assert_eq!(put.json(&body).send().await?.status(), 201);
+    let status: serde_json::Value = reqwest::get(url("/sync/status")).await?.json().await?;
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["topics"][0]["topic"], "catalog.products");
 
     let term = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
     assert!(term.success());
