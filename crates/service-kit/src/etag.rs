@@ -28,9 +28,10 @@ pub enum Precondition {
     Exists,
     /// `If-None-Match: *`: there is no such record.
     Absent,
-    /// `If-Match`: the record is in one of these states; empty where no tag was one of ours.
+    /// `If-Match`: the record is in one of these states; empty where no tag was one of ours, or
+    /// all were weak.
     OneOf(Vec<Etag>),
-    /// `If-None-Match`: the record is in none of these states.
+    /// `If-None-Match`: the record is in none of these states, be their tags strong or weak.
     NoneOf(Vec<Etag>),
 }
 
@@ -73,8 +74,8 @@ impl fmt::Display for Etag {
 impl Precondition {
     /// Reads `If-Match` and `If-None-Match`; only one of them may be there.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
-        let matching = tags(headers, &header::IF_MATCH)?;
-        let unlike = tags(headers, &header::IF_NONE_MATCH)?;
+        let matching = tags(headers, &header::IF_MATCH, Comparison::Strong)?;
+        let unlike = tags(headers, &header::IF_NONE_MATCH, Comparison::Weak)?;
         match (matching, unlike) {
             (None, None) => Ok(Self::None),
             (Some(Tags::Any), None) => Ok(Self::Exists),
@@ -111,7 +112,18 @@ enum Tags {
     List(Vec<Etag>),
 }
 
-fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
+/// Whether a weak tag, which names no exact bytes, can match.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Strong,
+    Weak,
+}
+
+fn tags(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    comparison: Comparison,
+) -> Result<Option<Tags>, Problem> {
     let mut values = headers.get_all(name).iter().peekable();
     if values.peek().is_none() {
         return Ok(None);
@@ -119,26 +131,42 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem>
     let mut list = Vec::new();
     for value in values {
         let text = value.to_str().map_err(|_| malformed(&format!("{name} is no plain text")))?;
-        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-            if tag == "*" {
-                return Ok(Some(Tags::Any));
+        let mut rest = text.trim_start_matches(BETWEEN);
+        while !rest.is_empty() {
+            let (tag, after) = next_tag(rest).ok_or_else(|| {
+                malformed(&format!("{name} must be * or tags in double quotes, as ETag gave them"))
+            })?;
+            match tag {
+                Tag::Any => return Ok(Some(Tags::Any)),
+                Tag::Weak(_) if comparison == Comparison::Strong => {}
+                Tag::Strong(inside) | Tag::Weak(inside) => list.extend(Etag::parse(inside)),
             }
-            list.extend(quoted(tag, name)?);
+            rest = after.trim_start_matches(BETWEEN);
         }
     }
     Ok(Some(Tags::List(list)))
 }
 
-/// A weak tag is legal but names no exact bytes, so it matches nothing here.
-fn quoted(tag: &str, name: &HeaderName) -> Result<Option<Etag>, Problem> {
-    let strong = tag.strip_prefix("W/").unwrap_or(tag);
-    let inside = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let Some(inside) = inside else {
-        return Err(malformed(&format!(
-            "{name} must be * or tags in double quotes, as ETag gave them"
-        )));
+/// What may stand between two tags; at least one of it a comma.
+const BETWEEN: [char; 3] = [',', ' ', '\t'];
+
+enum Tag<'a> {
+    Any,
+    Strong(&'a str),
+    Weak(&'a str),
+}
+
+/// The first tag of a list, and what follows it. A comma within the quotes belongs to the tag.
+fn next_tag(list: &str) -> Option<(Tag<'_>, &str)> {
+    let (tag, after) = if let Some(after) = list.strip_prefix('*') {
+        (Tag::Any, after)
+    } else {
+        let strong = list.strip_prefix("W/").unwrap_or(list);
+        let (inside, after) = strong.strip_prefix('"')?.split_once('"')?;
+        (if strong == list { Tag::Strong(inside) } else { Tag::Weak(inside) }, after)
     };
-    Ok(if strong == tag { Etag::parse(inside) } else { None })
+    let next = after.trim_start_matches([' ', '\t']);
+    (next.is_empty() || next.starts_with(',')).then_some((tag, after))
 }
 
 fn malformed(detail: &str) -> Problem {
@@ -180,6 +208,24 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_that_a_road_made_weak_still_names_the_copy_that_is_held() {
+        let tag = Etag::of(7, b"abc");
+        let weak = read(&[("if-none-match", "\"x\", W/\"7-ba7816bf\"")]).unwrap();
+        assert!(!weak.holds(Some(&tag)));
+        assert!(weak.holds(Some(&Etag::of(8, b"abc"))));
+        assert!(weak.holds(None));
+        assert!(!read(&[("if-match", "W/\"7-ba7816bf\"")]).unwrap().holds(Some(&tag)));
+    }
+
+    #[test]
+    fn a_comma_within_quotes_separates_nothing() {
+        let tag = Etag::of(7, b"abc");
+        let condition = read(&[("if-match", "\"a,b\" ,, \"7-ba7816bf\",")]).unwrap();
+        assert!(condition.holds(Some(&tag)));
+        assert!(!read(&[("if-match", "\"a,7-ba7816bf\"")]).unwrap().holds(Some(&tag)));
+    }
+
+    #[test]
     fn a_star_asks_whether_there_is_anything() {
         let tag = Etag::of(1, b"x");
         assert!(read(&[("if-match", "*")]).unwrap().holds(Some(&tag)));
@@ -195,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_is_no_tag_is_refused() {
-        for bad in ["7-ba7816bf", "\"open", "'7'"] {
+        for bad in ["7-ba7816bf", "\"open", "'7'", "\"a\"\"b\"", "\"a\" b", "*x", "w/\"a\""] {
             assert_eq!(read(&[("if-match", bad)]).unwrap_err().status(), StatusCode::BAD_REQUEST);
         }
         assert!(read(&[("if-match", "*"), ("if-none-match", "*")]).is_err());
