@@ -27,7 +27,8 @@ const CATEGORIES_MAX: usize = 64;
 /// The most attributes of one product.
 const ATTRIBUTES_MAX: usize = 200;
 
-/// The name of a product, a category or an attribute: `[A-Za-z0-9._-]{1,64}`.
+/// The name of a product, a category or an attribute: `[A-Za-z0-9._-]{1,64}`, but not `.` or `..`,
+/// which every reader of a path takes for a place and not for a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Id(String);
 
@@ -37,6 +38,9 @@ impl Id {
         if raw.is_empty() || raw.len() > 64 {
             let reason = format!("must have 1 to 64 characters, not {}", raw.chars().count());
             return Err(Invalid::new("length", reason));
+        }
+        if [".", ".."].contains(&raw) {
+            return Err(Invalid::new("reserved", "may not be '.' or '..', which no path can name"));
         }
         match raw.chars().find(|c| !c.is_ascii() || !legal(*c as u8)) {
             None => Ok(Self(raw.to_owned())),
@@ -98,7 +102,8 @@ impl Attribute {
     }
 
     /// Accepts a JSON number by its text, since every parsed form has lost what was wrong with it.
-    /// Equal numbers become equal values: `1.0` and `1`, `-0` and `0`.
+    /// Equal numbers become equal values: `1.0` and `1`, `-0` and `0`. What a float would change,
+    /// however little, is refused: the caller alone knows whether a digit may go.
     pub(crate) fn number(raw: &str) -> Result<Self, Invalid> {
         if let Ok(integer) = raw.parse::<i64>() {
             return match integer.unsigned_abs() <= INTEGER_MAX.unsigned_abs() {
@@ -115,6 +120,11 @@ impl Attribute {
             // From here on every float is whole, and may already be another than was written.
             #[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
             Ok(number) if number.abs() >= INTEGER_MAX as f64 => Err(beyond_integers()),
+            Ok(number) if Written::read(raw) != Written::read(&format!("{number:e}")) => {
+                let reason =
+                    "has more digits than a 64-bit float keeps; round it or send it as text";
+                Err(Invalid::new("number-precision", reason))
+            }
             #[expect(clippy::cast_possible_truncation, reason = "whole and far below the limit")]
             Ok(number) if number.fract() == 0.0 => Ok(Self::Integer(number as i64)),
             Ok(number) => Ok(Self::Decimal(number)),
@@ -125,6 +135,34 @@ impl Attribute {
 fn beyond_integers() -> Invalid {
     let reason = "must lie within -2^53 and 2^53; send larger numbers as text";
     Invalid::new("number-out-of-range", reason)
+}
+
+/// The value of a written number: `0.digits` times ten to the power of `exponent`.
+#[derive(Debug, PartialEq, Eq)]
+struct Written {
+    is_negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Written {
+    /// None where the exponent is beyond every float.
+    fn read(raw: &str) -> Option<Self> {
+        let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
+        let (is_negative, mantissa) =
+            mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = [whole, fraction].concat();
+        let telling = digits.trim_start_matches('0');
+        if telling.is_empty() {
+            return Some(Self { is_negative: false, digits: String::new(), exponent: 0 });
+        }
+        let leading = i64::try_from(digits.len() - telling.len()).ok()?;
+        let exponent = exponent.parse::<i64>().ok()?;
+        let exponent = exponent.checked_add(i64::try_from(whole.len()).ok()? - leading)?;
+        let digits = telling.trim_end_matches('0').to_owned();
+        Some(Self { is_negative, digits, exponent })
+    }
 }
 
 /// Something that is sold.
@@ -178,7 +216,7 @@ mod tests {
 
     #[test]
     fn ids_are_of_one_alphabet_and_bounded() {
-        for good in ["a", "MH01-XS-Black", "men.tops_1", &"x".repeat(64)] {
+        for good in ["a", "...", ".a", "MH01-XS-Black", "men.tops_1", &"x".repeat(64)] {
             assert_eq!(Id::parse(good).unwrap().as_str(), good);
         }
         for (bad, code) in [
@@ -188,6 +226,8 @@ mod tests {
             ("a/b", "illegal-character"),
             ("größe", "illegal-character"),
             ("a\0", "illegal-character"),
+            (".", "reserved"),
+            ("..", "reserved"),
         ] {
             assert_eq!(Id::parse(bad).unwrap_err().code, code, "{bad:?}");
         }
@@ -212,6 +252,16 @@ mod tests {
             ("1e3", Integer(1000)),
             ("0.1", Decimal(0.1)),
             ("-2.5e-3", Decimal(-0.0025)),
+            ("0.10", Decimal(0.1)),
+            ("0.30000000000000004", Decimal(0.1 + 0.2)),
+            ("12.5E+1", Integer(125)),
+            ("0e400", Integer(0)),
+            ("0.000e-300001", Integer(0)),
+            ("-0e-99999999999999999999", Integer(0)),
+            ("5e-324", Decimal(5e-324)),
+            ("0.0000001", Decimal(1e-7)),
+            ("4503599627370495.5", Decimal(4_503_599_627_370_495.5)),
+            ("4503599627370497.000", Integer(4_503_599_627_370_497)),
             ("9007199254740992", Integer(1 << 53)),
             ("-9007199254740992", Integer(-(1 << 53))),
         ] {
@@ -231,6 +281,24 @@ mod tests {
             "1e308",
         ] {
             assert_eq!(Attribute::number(raw).unwrap_err().code, "number-out-of-range", "{raw}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_a_float_would_change_are_refused() {
+        for raw in [
+            "1e-400",
+            "-1e-400",
+            "1e-99999999999999999999",
+            "4503599627370497.3",
+            "-4503599627370497.3",
+            "9007199254740991.4",
+            "0.99999999999999999999",
+            "1.00000000000000000001",
+            "0.1000000000000000000001",
+            "3e-324",
+        ] {
+            assert_eq!(Attribute::number(raw).unwrap_err().code, "number-precision", "{raw}");
         }
     }
 

@@ -119,6 +119,20 @@ const BODIES: &[(&str, u16, &str, &str, &str)] = &[
         "/attributes/n",
         "number-out-of-range",
     ),
+    (
+        r#"{"name":"a","categories":[],"attributes":{"n":1e-400,"m":4503599627370497.3}}"#,
+        422,
+        "invalid",
+        "/attributes/m",
+        "number-precision",
+    ),
+    (
+        r#"{"name":"a","categories":[".."],"attributes":{}}"#,
+        422,
+        "invalid",
+        "/categories/0",
+        "reserved",
+    ),
     (r#"{"name":1e400,"categories":[],"attributes":{}}"#, 422, "invalid", "/name", "invalid-value"),
 ];
 
@@ -155,6 +169,8 @@ async fn an_illegal_or_overlong_name_in_the_path_is_refused() -> anyhow::Result<
         ("a%2Fb", "illegal-character"),
         ("a%00", "illegal-character"),
         ("gr%C3%B6%C3%9Fe", "illegal-character"),
+        (".", "reserved"),
+        ("%2E%2e", "reserved"),
     ] {
         let path = format!("/api/v1/products/{sku}");
         for (method, body) in [("PUT", body), ("GET", ""), ("DELETE", "")] {
