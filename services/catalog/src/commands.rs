@@ -14,7 +14,7 @@ use crate::{
 
 /// What a caller demands of a write, beside the write itself.
 #[derive(Debug)]
-pub(crate) struct Terms {
+pub(crate) struct Demands {
     /// The state that the record must be in.
     pub(crate) condition: Precondition,
     /// Makes a repeat of the request harmless.
@@ -26,7 +26,7 @@ pub(crate) struct Terms {
 pub(crate) struct Once {
     /// The key that its repeats share.
     pub(crate) key: String,
-    /// Digest of method, path and body.
+    /// Digest of method, topic, record and body.
     pub(crate) request: Digest,
 }
 
@@ -34,66 +34,66 @@ pub(crate) struct Once {
 pub(crate) async fn put_product(
     client: &ClientWrapper,
     product: &Product,
-    terms: &Terms,
+    demands: &Demands,
 ) -> Result<Answer, Error> {
     let tx = Tx::begin(client);
-    if let Some(answer) = answered(&tx, terms).await? {
+    if let Some(answer) = answered(&tx, demands).await? {
         return Ok(answer);
     }
     let before = store::save_product(&tx, product).await?;
     let payload = ProductPayload::from(product);
     let change = Append::upsert(PRODUCTS, product.sku.as_str(), &payload)?;
-    finish(tx, change, &product.sku, &before, terms).await
+    finish(tx, change, &product.sku, &before, demands).await
 }
 
 /// Creates or replaces a category.
 pub(crate) async fn put_category(
     client: &ClientWrapper,
     category: &Category,
-    terms: &Terms,
+    demands: &Demands,
 ) -> Result<Answer, Error> {
     let tx = Tx::begin(client);
-    if let Some(answer) = answered(&tx, terms).await? {
+    if let Some(answer) = answered(&tx, demands).await? {
         return Ok(answer);
     }
     let before = store::save_category(&tx, category).await?;
     let payload = CategoryPayload::from(category);
     let change = Append::upsert(CATEGORIES, category.id.as_str(), &payload)?;
-    finish(tx, change, &category.id, &before, terms).await
+    finish(tx, change, &category.id, &before, demands).await
 }
 
 /// Deletes a product.
 pub(crate) async fn delete_product(
     client: &ClientWrapper,
     sku: &Id,
-    terms: &Terms,
+    demands: &Demands,
 ) -> Result<Answer, Error> {
     let tx = Tx::begin(client);
-    if let Some(answer) = answered(&tx, terms).await? {
+    if let Some(answer) = answered(&tx, demands).await? {
         return Ok(answer);
     }
     let before = store::delete_product(&tx, sku).await?;
     if !before.existed {
         return Err(Error::Unknown { what: "product", key: sku.as_str().to_owned() });
     }
-    finish(tx, Append::delete(PRODUCTS, sku.as_str()), sku, &before, terms).await
+    finish(tx, Append::delete(PRODUCTS, sku.as_str()), sku, &before, demands).await
 }
 
 /// Deletes a category; products that name it go on naming it.
 pub(crate) async fn delete_category(
     client: &ClientWrapper,
     id: &Id,
-    terms: &Terms,
+    demands: &Demands,
 ) -> Result<Answer, Error> {
     let tx = Tx::begin(client);
-    if let Some(answer) = answered(&tx, terms).await? {
+    if let Some(answer) = answered(&tx, demands).await? {
         return Ok(answer);
     }
     let before = store::delete_category(&tx, id).await?;
     if !before.existed {
         return Err(Error::Unknown { what: "category", key: id.as_str().to_owned() });
     }
-    finish(tx, Append::delete(CATEGORIES, id.as_str()), id, &before, terms).await
+    finish(tx, Append::delete(CATEGORIES, id.as_str()), id, &before, demands).await
 }
 
 /// Forgets answers of more than a day ago; says how many.
@@ -110,8 +110,8 @@ pub(crate) async fn prune(pool: &Pool) -> Result<u64, Error> {
 }
 
 /// The answer to an earlier sending of the same request, where there was one.
-async fn answered(tx: &Tx<'_>, terms: &Terms) -> Result<Option<Answer>, Error> {
-    let Some(once) = &terms.once else { return Ok(None) };
+async fn answered(tx: &Tx<'_>, demands: &Demands) -> Result<Option<Answer>, Error> {
+    let Some(once) = &demands.once else { return Ok(None) };
     if !store::lock_key(tx, &once.key).await? {
         return Err(Error::StillRunning);
     }
@@ -128,9 +128,9 @@ async fn finish(
     change: Append<'_>,
     key: &Id,
     before: &Before,
-    terms: &Terms,
+    demands: &Demands,
 ) -> Result<Answer, Error> {
-    let change = match expected(&terms.condition, before) {
+    let change = match expected(&demands.condition, before) {
         Ok(None) => change,
         Ok(Some(version)) => change.expecting(version),
         Err(Failed) => return Err(Error::Condition { key: key.as_str().to_owned() }),
@@ -143,7 +143,7 @@ async fn finish(
         },
         None => Answer { status: 204, etag: None, body: None },
     };
-    let Some(once) = &terms.once else {
+    let Some(once) = &demands.once else {
         return Ok(answer(tx.append_and_commit(&change).await?));
     };
     let answer = answer(tx.append(&change).await?);

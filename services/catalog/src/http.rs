@@ -14,15 +14,22 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod bodies;
+mod refusals;
 
-use self::bodies::{CategoryBody, ProblemBody, ProductBody};
+use self::{
+    bodies::{CategoryBody, ProductBody},
+    refusals::{NotDeleted, NotPut, NotRead, ProblemBody},
+};
 use crate::{
-    commands::{self, Once, Terms},
+    commands::{self, Demands, Once},
     domain::Id,
     error::Error,
     payload::{CATEGORIES, PRODUCTS},
     store::{self, Answer},
 };
+
+/// What may stand in a path.
+const ID: &str = "`[A-Za-z0-9._-]{1,64}`, but not `.` or `..`";
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -46,7 +53,10 @@ pub(crate) fn document() -> String {
 struct Document;
 
 fn described() -> OpenApiRouter<Pool> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let mut document = Document::openapi();
+    // The macro writes one without a name where the package has none.
+    document.info.license = None;
+    OpenApiRouter::with_openapi(document)
         .routes(routes!(get_product, put_product, delete_product))
         .routes(routes!(get_category, put_category, delete_category))
 }
@@ -55,14 +65,14 @@ fn described() -> OpenApiRouter<Pool> {
 #[utoipa::path(
     get, path = "/api/v1/products/{sku}", tag = "products",
     params(
-        ("sku" = String, Path, description = "`[A-Za-z0-9._-]{1,64}`"),
+        ("sku" = String, Path, description = ID),
+        ("If-Match" = Option<String>, Header, description = "answer only this state"),
         ("If-None-Match" = Option<String>, Header, description = "tag of a copy that is held"),
     ),
     responses(
         (status = 200, description = "the product; its state is in `ETag`", body = ProductBody),
         (status = 304, description = "the copy that is held is current"),
-        (status = 404, description = "there is no such product", body = ProblemBody,
-            content_type = "application/problem+json"),
+        NotRead,
     )
 )]
 async fn get_product(
@@ -78,7 +88,7 @@ async fn get_product(
 #[utoipa::path(
     put, path = "/api/v1/products/{sku}", tag = "products", request_body = ProductBody,
     params(
-        ("sku" = String, Path, description = "`[A-Za-z0-9._-]{1,64}`"),
+        ("sku" = String, Path, description = ID),
         ("If-Match" = Option<String>, Header, description = "write only this state; `*`: any"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only create"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
@@ -86,8 +96,7 @@ async fn get_product(
     responses(
         (status = 200, description = "replaced, or equal already", body = ProductBody),
         (status = 201, description = "created", body = ProductBody),
-        (status = "4XX", description = "refused; nothing was stored", body = ProblemBody,
-            content_type = "application/problem+json"),
+        NotPut,
     )
 )]
 async fn put_product(
@@ -98,23 +107,22 @@ async fn put_product(
     body: service_kit::Json<ProductBody>,
 ) -> Result<Response, Problem> {
     let product = body.value.into_product(id(&sku, "sku")?)?;
-    let terms = request.terms(condition, Some(&body.digest));
+    let demands = request.demands(condition, (PRODUCTS, &product.sku), Some(&body.digest));
     let client = pool.get().await.map_err(Error::from)?;
-    Ok(written(commands::put_product(&client, &product, &terms).await?, &request))
+    Ok(written(commands::put_product(&client, &product, &demands).await?, &request))
 }
 
 /// Deletes a product
 #[utoipa::path(
     delete, path = "/api/v1/products/{sku}", tag = "products",
     params(
-        ("sku" = String, Path, description = "`[A-Za-z0-9._-]{1,64}`"),
+        ("sku" = String, Path, description = ID),
         ("If-Match" = Option<String>, Header, description = "delete only this state"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
     ),
     responses(
         (status = 204, description = "deleted"),
-        (status = "4XX", description = "refused; nothing was deleted", body = ProblemBody,
-            content_type = "application/problem+json"),
+        NotDeleted,
     )
 )]
 async fn delete_product(
@@ -124,23 +132,23 @@ async fn delete_product(
     request: Request,
 ) -> Result<Response, Problem> {
     let sku = id(&sku, "sku")?;
-    let terms = request.terms(condition, None);
+    let demands = request.demands(condition, (PRODUCTS, &sku), None);
     let client = pool.get().await.map_err(Error::from)?;
-    Ok(written(commands::delete_product(&client, &sku, &terms).await?, &request))
+    Ok(written(commands::delete_product(&client, &sku, &demands).await?, &request))
 }
 
 /// Reads a category
 #[utoipa::path(
     get, path = "/api/v1/categories/{id}", tag = "categories",
     params(
-        ("id" = String, Path, description = "`[A-Za-z0-9._-]{1,64}`"),
+        ("id" = String, Path, description = ID),
+        ("If-Match" = Option<String>, Header, description = "answer only this state"),
         ("If-None-Match" = Option<String>, Header, description = "tag of a copy that is held"),
     ),
     responses(
         (status = 200, description = "the category; its state is in `ETag`", body = CategoryBody),
         (status = 304, description = "the copy that is held is current"),
-        (status = 404, description = "there is no such category", body = ProblemBody,
-            content_type = "application/problem+json"),
+        NotRead,
     )
 )]
 async fn get_category(
@@ -156,7 +164,7 @@ async fn get_category(
 #[utoipa::path(
     put, path = "/api/v1/categories/{id}", tag = "categories", request_body = CategoryBody,
     params(
-        ("id" = String, Path, description = "`[A-Za-z0-9._-]{1,64}`"),
+        ("id" = String, Path, description = ID),
         ("If-Match" = Option<String>, Header, description = "write only this state; `*`: any"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only create"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
@@ -164,8 +172,7 @@ async fn get_category(
     responses(
         (status = 200, description = "replaced, or equal already", body = CategoryBody),
         (status = 201, description = "created", body = CategoryBody),
-        (status = "4XX", description = "refused; nothing was stored", body = ProblemBody,
-            content_type = "application/problem+json"),
+        NotPut,
     )
 )]
 async fn put_category(
@@ -176,23 +183,22 @@ async fn put_category(
     body: service_kit::Json<CategoryBody>,
 ) -> Result<Response, Problem> {
     let category = body.value.into_category(id(&category, "id")?)?;
-    let terms = request.terms(condition, Some(&body.digest));
+    let demands = request.demands(condition, (CATEGORIES, &category.id), Some(&body.digest));
     let client = pool.get().await.map_err(Error::from)?;
-    Ok(written(commands::put_category(&client, &category, &terms).await?, &request))
+    Ok(written(commands::put_category(&client, &category, &demands).await?, &request))
 }
 
 /// Deletes a category
 #[utoipa::path(
     delete, path = "/api/v1/categories/{id}", tag = "categories",
     params(
-        ("id" = String, Path, description = "`[A-Za-z0-9._-]{1,64}`"),
+        ("id" = String, Path, description = ID),
         ("If-Match" = Option<String>, Header, description = "delete only this state"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
     ),
     responses(
         (status = 204, description = "deleted; products that name it go on naming it"),
-        (status = "4XX", description = "refused; nothing was deleted", body = ProblemBody,
-            content_type = "application/problem+json"),
+        NotDeleted,
     )
 )]
 async fn delete_category(
@@ -202,12 +208,12 @@ async fn delete_category(
     request: Request,
 ) -> Result<Response, Problem> {
     let category = id(&category, "id")?;
-    let terms = request.terms(condition, None);
+    let demands = request.demands(condition, (CATEGORIES, &category), None);
     let client = pool.get().await.map_err(Error::from)?;
-    Ok(written(commands::delete_category(&client, &category, &terms).await?, &request))
+    Ok(written(commands::delete_category(&client, &category, &demands).await?, &request))
 }
 
-/// What of a request tells it from others, beside its body.
+/// What of a request tells it from others, beside its record and its body.
 #[derive(Debug)]
 struct Request {
     method: Method,
@@ -216,13 +222,19 @@ struct Request {
 }
 
 impl Request {
-    fn terms(&self, condition: Precondition, body: Option<&Digest>) -> Terms {
+    /// A repeat may spell its path another way, so the record counts and not the path.
+    fn demands(
+        &self,
+        condition: Precondition,
+        (topic, record): (&str, &Id),
+        body: Option<&Digest>,
+    ) -> Demands {
         let once = self.key.clone().map(|key| {
             let body = body.map(Digest::to_string).unwrap_or_default();
-            let request = format!("{} {} {body}", self.method, self.uri.path());
+            let request = format!("{} {topic} {} {body}", self.method, record.as_str());
             Once { key, request: Digest::of(request.as_bytes()) }
         });
-        Terms { condition, once }
+        Demands { condition, once }
     }
 }
 

@@ -50,40 +50,6 @@ pub(super) struct CategoryBody {
     parent: Option<String>,
 }
 
-/// A refusal, RFC 9457
-#[derive(ToSchema)]
-#[schema(as = Problem)]
-#[expect(dead_code, reason = "describes the answer in the document only")]
-pub(super) struct ProblemBody {
-    /// Kind of problem, as a reference
-    r#type: String,
-    /// Kind of problem in a few words
-    title: String,
-    /// HTTP status
-    status: u16,
-    /// This occurrence
-    detail: Option<String>,
-    /// Kind of problem as one stable word
-    code: String,
-    /// The trace in which it happened
-    trace_id: Option<String>,
-    /// Fields at fault
-    errors: Vec<FieldBody>,
-}
-
-/// One field at fault
-#[derive(ToSchema)]
-#[schema(as = FieldProblem)]
-#[expect(dead_code, reason = "describes the answer in the document only")]
-pub(super) struct FieldBody {
-    /// JSON Pointer to the field
-    pointer: String,
-    /// The rule that it breaks, as one stable word
-    code: String,
-    /// The rule in words
-    message: String,
-}
-
 /// Text, a number, true or false
 #[derive(ToSchema)]
 #[schema(as = AttributeValue)]

@@ -3,6 +3,7 @@
 mod concurrency;
 mod conditions;
 mod contract;
+mod document;
 mod faults;
 mod program;
 mod proxy;

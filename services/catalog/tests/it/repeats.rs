@@ -32,6 +32,16 @@ async fn a_repeated_delete_stays_done() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_repeat_may_spell_its_path_another_way() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let first = world.send("PUT", "/api/v1/products/KEY-1", &[KEY], ONE).await;
+    let repeat = world.send("PUT", "/api/v1/products/K%45Y%2D1", &[KEY], ONE).await;
+    assert_eq!((repeat.status.as_u16(), repeat.etag()), (201, first.etag()));
+    assert_eq!(world.stored().await?, [1, 0, 1, 1, 1]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_of_another_request_is_refused() -> anyhow::Result<()> {
     let world = World::create().await?;
     world.send("PUT", PATH, &[KEY], ONE).await;
@@ -39,7 +49,12 @@ async fn a_key_of_another_request_is_refused() -> anyhow::Result<()> {
     assert_eq!(world.send("PUT", PATH, &[KEY], TWO).await.problem(), reused);
     assert_eq!(world.send("PUT", "/api/v1/products/b", &[KEY], ONE).await.problem(), reused);
     assert_eq!(world.send("DELETE", PATH, &[KEY], "").await.problem(), reused);
-    assert_eq!(world.stored().await?, [1, 0, 1, 1, 1]);
+    let body = r#"{"name":"one","parent":null}"#;
+    let key = [("idempotency-key", "k-2")];
+    world.send("PUT", "/api/v1/categories/a", &key, body).await;
+    assert_eq!(world.send("PUT", "/api/v1/categories/b", &key, body).await.problem(), reused);
+    assert_eq!(world.send("DELETE", "/api/v1/products/a", &key, "").await.problem(), reused);
+    assert_eq!(world.stored().await?, [1, 1, 2, 2, 2]);
     Ok(())
 }
 

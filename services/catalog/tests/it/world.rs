@@ -12,6 +12,8 @@ use service_kit::{Program as _, Service};
 use testkit::Database;
 use tower::ServiceExt as _;
 
+use crate::document;
+
 #[derive(clap::Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -114,7 +116,9 @@ pub(crate) async fn send(
     let response: Response<Body> = app.clone().oneshot(request).await.expect("an answer");
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, 8 << 20).await.expect("a whole body");
-    Answer { status: parts.status, headers: parts.headers, body }
+    let answer = Answer { status: parts.status, headers: parts.headers, body };
+    document::check(method, path, &answer);
+    answer
 }
 
 impl Answer {
