@@ -24,7 +24,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use tracing::{Instrument as _, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::{Config, Problem, json::BodyLimits, metrics, problem::trace_id, tasks::panic_message};
+use crate::{Config, Problem, body::BodyLimits, metrics, problem::trace_id, tasks::panic_message};
 
 /// Every answer names its service, so that the gateway can tell it from a sidecar's own.
 const SERVICE_HEADER: HeaderName = HeaderName::from_static("x-syncline-service");

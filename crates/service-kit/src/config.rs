@@ -52,8 +52,8 @@ pub struct Config {
     pub telemetry: Telemetry,
 }
 
-/// The settings of a service's own database; flatten it into the settings of a service that has one,
-/// which is then offered `migrate` too.
+/// The settings of a service's own database; flatten it into the settings of a service that has
+/// one, which is then offered `migrate` too.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Database {

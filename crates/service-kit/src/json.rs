@@ -1,19 +1,15 @@
 //! JSON bodies: read within limits, checked, and refused with the field and the reason.
 
-use std::time::Duration;
-
 use axum::{
-    body::{Body, Bytes},
     extract::{FromRequest, Request},
     http::{HeaderMap, StatusCode, header},
 };
 use contracts::Digest;
-use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 use validator::Validate;
 
-use crate::{Problem, problem::escape};
+use crate::{Body, Problem, problem::escape};
 
 /// A JSON body that was read and satisfies its rules.
 #[derive(Debug, Clone)]
@@ -24,23 +20,6 @@ pub struct Json<T> {
     pub digest: Digest,
 }
 
-/// Limits on reading a body; a request extension that the service sets.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BodyLimits {
-    pub(crate) bytes_max: usize,
-    pub(crate) pause_max: Duration,
-}
-
-impl Default for BodyLimits {
-    fn default() -> Self {
-        Self { bytes_max: 1 << 20, pause_max: Duration::from_secs(5) }
-    }
-}
-
-/// So much of a refused body is read and thrown away, so that the caller, who may still be
-/// sending, sees the refusal and not a broken connection.
-const DISCARD_BYTES_MAX: usize = 4 << 20;
-
 impl<T, S> FromRequest<S> for Json<T>
 where
     T: DeserializeOwned + Validate,
@@ -48,12 +27,11 @@ where
 {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let media_type = require_json(request.headers());
-        let limits = request.extensions().get::<BodyLimits>().copied().unwrap_or_default();
-        let bytes = read(request.into_body(), limits).await;
+        let body = Body::from_request(request, state).await;
         media_type?;
-        let bytes = bytes?;
+        let Body(bytes) = body?;
         let value: T = parse(&bytes)?;
         value.validate()?;
         Ok(Self { value, digest: Digest::of(&bytes) })
@@ -84,41 +62,6 @@ fn unsupported(given: Option<&str>) -> Problem {
         Some(given) => format!("send content-type application/json, not {given:?}"),
         None => "send content-type application/json; there was none".to_owned(),
     })
-}
-
-async fn read(body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
-    let mut frames = body.into_data_stream();
-    let mut bytes = Vec::new();
-    let mut seen: usize = 0;
-    loop {
-        let frame = tokio::time::timeout(limits.pause_max, frames.next());
-        let frame = match frame.await.map_err(|_| too_slow(limits.pause_max))? {
-            None => break,
-            Some(frame) => frame.map_err(|_| broken_off())?,
-        };
-        seen = seen.saturating_add(frame.len());
-        if seen <= limits.bytes_max {
-            bytes.extend_from_slice(&frame);
-        } else if seen > limits.bytes_max.saturating_add(DISCARD_BYTES_MAX) {
-            break;
-        }
-    }
-    if seen > limits.bytes_max { Err(too_large(limits.bytes_max)) } else { Ok(bytes.into()) }
-}
-
-fn too_slow(pause_max: Duration) -> Problem {
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly")
-        .detail(format!("nothing of the body came for {} ms", pause_max.as_millis()))
-}
-
-fn broken_off() -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "body-broken-off", "The body broke off")
-        .detail("the connection failed before the whole body had come")
-}
-
-fn too_large(bytes_max: usize) -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large")
-        .detail(format!("at most {bytes_max} bytes are accepted"))
 }
 
 /// Reads JSON; what is wrong is told with a pointer to the field.

@@ -7,6 +7,7 @@
 //! service's `wire` shows its own flow. See [`Program`] for a whole service.
 
 mod app;
+mod body;
 mod config;
 mod error;
 mod etag;
@@ -22,6 +23,7 @@ mod service;
 mod tasks;
 mod telemetry;
 
+pub use body::Body;
 pub use config::{Config, Database, LogFormat, Telemetry};
 pub use error::{BoxError, Error, chain};
 pub use etag::{Etag, Precondition};

@@ -1,8 +1,12 @@
 //! What each kind of bad body is answered with.
 
+use std::time::Duration;
+
+use axum::body::Bytes;
 use serde::Deserialize;
 
 use super::*;
+use crate::body::BodyLimits;
 
 #[derive(Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
@@ -50,7 +54,7 @@ fn a_bad_body_is_refused_with_field_and_reason() {
     assert_eq!(refusal(negative), expect(422, "/boxes/0/litres", "invalid-value"));
 }
 
-fn request(body: impl Into<Body>, media_type: Option<&str>) -> Request {
+fn request(body: impl Into<axum::body::Body>, media_type: Option<&str>) -> Request {
     let mut request = Request::new(body.into());
     if let Some(media_type) = media_type {
         request.headers_mut().insert(header::CONTENT_TYPE, media_type.parse().unwrap());
@@ -99,7 +103,8 @@ async fn a_rule_that_is_broken_is_named() {
 
 #[tokio::test]
 async fn a_body_that_stalls_is_given_up() {
-    let stalled = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    let stalled =
+        axum::body::Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     let mut request = request(stalled, Some("application/json"));
     let limits = BodyLimits { pause_max: Duration::from_millis(10), ..BodyLimits::default() };
     request.extensions_mut().insert(limits);

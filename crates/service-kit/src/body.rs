@@ -1,0 +1,134 @@
+//! Bodies: read whole, within limits of size and silence.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::StatusCode,
+};
+use futures::StreamExt as _;
+
+use crate::Problem;
+
+/// A body as it came, whatever it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body(pub Bytes);
+
+/// Limits on reading a body; a request extension that the service sets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    pub(crate) bytes_max: usize,
+    pub(crate) pause_max: Duration,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self { bytes_max: 1 << 20, pause_max: Duration::from_secs(5) }
+    }
+}
+
+/// So much of a refused body is read and thrown away, so that the caller, who may still be
+/// sending, sees the refusal and not a broken connection.
+const DISCARD_BYTES_MAX: usize = 4 << 20;
+
+impl<S: Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let limits = request.extensions().get::<BodyLimits>().copied().unwrap_or_default();
+        read(request.into_body(), limits).await.map(Self)
+    }
+}
+
+async fn read(body: axum::body::Body, limits: BodyLimits) -> Result<Bytes, Problem> {
+    let mut frames = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut seen: usize = 0;
+    loop {
+        let frame = tokio::time::timeout(limits.pause_max, frames.next());
+        let frame = match frame.await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => break,
+            // Refused already, whatever becomes of the rest.
+            Ok(Some(Err(_))) | Err(_) if seen > limits.bytes_max => break,
+            Ok(Some(Err(_))) => return Err(broken_off()),
+            Err(_) => return Err(too_slow(limits.pause_max)),
+        };
+        seen = seen.saturating_add(frame.len());
+        if seen <= limits.bytes_max {
+            bytes.extend_from_slice(&frame);
+        } else if seen > limits.bytes_max.saturating_add(DISCARD_BYTES_MAX) {
+            break;
+        }
+    }
+    if seen > limits.bytes_max { Err(too_large(limits.bytes_max)) } else { Ok(bytes.into()) }
+}
+
+fn too_slow(pause_max: Duration) -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly")
+        .detail(format!("nothing of the body came for {} ms", pause_max.as_millis()))
+}
+
+fn broken_off() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "body-broken-off", "The body broke off")
+        .detail("the connection failed before the whole body had come")
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large")
+        .detail(format!("at most {bytes_max} bytes are accepted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    type Frame = Result<Bytes, std::io::Error>;
+
+    async fn refusal(
+        frames: Vec<Frame>,
+        end: impl futures::Stream<Item = Frame> + Send + 'static,
+    ) -> (u16, String) {
+        let body = axum::body::Body::from_stream(stream::iter(frames).chain(end));
+        let mut request = Request::new(body);
+        let limits = BodyLimits { bytes_max: 4, pause_max: Duration::from_millis(10) };
+        request.extensions_mut().insert(limits);
+        let problem = Body::from_request(request, &()).await.unwrap_err();
+        (problem.body().status, problem.body().code.clone())
+    }
+
+    fn bytes(text: &'static str) -> Frame {
+        Ok(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_taken_as_it_is() {
+        let body = Body::from_request(Request::new("\0 {".into()), &()).await.unwrap();
+        assert_eq!(body, Body(Bytes::from_static(b"\0 {")));
+    }
+
+    #[tokio::test]
+    async fn what_comes_too_slowly_or_breaks_off_is_refused() {
+        assert_eq!(
+            refusal(vec![bytes("a")], stream::pending()).await,
+            (408, "body-too-slow".to_owned())
+        );
+        let gone = stream::iter([Err(std::io::Error::other("gone"))]);
+        assert_eq!(refusal(vec![bytes("a")], gone).await, (400, "body-broken-off".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_so_whatever_becomes_of_the_rest() {
+        let large = || vec![bytes("abc"), bytes("def")];
+        let expected = (413, "body-too-large".to_owned());
+        assert_eq!(refusal(large(), stream::empty()).await, expected);
+        assert_eq!(refusal(large(), stream::pending()).await, expected);
+        let gone = stream::iter([Err(std::io::Error::other("gone"))]);
+        assert_eq!(refusal(large(), gone).await, expected);
+        let endless = stream::repeat_with(|| Ok(Bytes::from(vec![b'x'; 65_536])));
+        assert_eq!(refusal(large(), endless).await, expected);
+    }
+}
