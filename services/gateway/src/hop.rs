@@ -2,17 +2,28 @@
 //!
 //! Nothing is tried again here: only the caller knows whether its request may be repeated.
 
+use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName};
-use http::{Method, StatusCode};
-use service_kit::Problem;
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri};
+use service_kit::{Body, Problem};
 
-use crate::parts::Part;
+use crate::owners::Owner;
 
+/// The longest path with its query that is passed on. The sidecar refuses a head that its read
+/// buffer does not hold, which would look like an owner that is away: that buffer must hold this,
+/// even where each byte of it is written as three, and the headers.
+const PATH_BYTES_MAX: usize = 8 * 1024;
+/// The most that the headers which are passed on may hold together.
+const HEADERS_BYTES_MAX: usize = 8 * 1024;
+/// What the standard asks everybody to carry; more is left out, since no answer depends on it.
+const TRACESTATE_BYTES_MAX: usize = 512;
 /// What an owner's answer may hold; the sidecar's own limit.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Set by every service on every answer, and by no sidecar.
 const SERVICE: HeaderName = HeaderName::from_static("x-syncline-service");
 
@@ -24,7 +35,7 @@ const ASKED: [HeaderName; 6] = [
     header::IF_NONE_MATCH,
     HeaderName::from_static("idempotency-key"),
     TRACE,
-    HeaderName::from_static("tracestate"),
+    TRACESTATE,
 ];
 
 /// Response headers that belong to one connection, or to the framing of one message.
@@ -40,48 +51,97 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::DATE,
 ];
 
-/// A request as it came from outside, its path already checked.
+/// A request as it came from outside.
 #[derive(Debug)]
-pub(crate) struct Question<'a> {
+pub(crate) struct Question {
     pub(crate) method: Method,
-    pub(crate) path: &'a str,
+    pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
+impl<S: Sync> FromRequest<S> for Question {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let headers = request.headers().clone();
+        let Body(body) = Body::from_request(request, state).await?;
+        Ok(Self { method, uri, headers, body })
+    }
+}
+
 /// Asks the owner, and answers as it does.
-pub(crate) async fn ask(part: &Part, question: Question<'_>) -> Result<Response, Problem> {
-    let mut answer = send(part, question).await.map_err(|error| failed(part, &error))?;
+pub(crate) async fn ask(owner: &Owner, question: Question) -> Result<Response, Problem> {
+    let question = within_bounds(question)?;
+    let mut answer = send(owner, question).await.map_err(|error| failed(owner, &error))?;
     let status = answer.status();
     let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| failed(part, &error))? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| failed(owner, &error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(bad_answer(part, "is larger than any answer should be"));
+            return Err(bad_answer(owner, "is larger than any answer should be"));
         }
         body.extend_from_slice(&chunk);
     }
     let refused = status.is_client_error() || status.is_server_error();
     if refused && !is_from_service(answer.headers()) {
         let said = String::from_utf8_lossy(body.get(..300).unwrap_or(&body));
-        tracing::warn!(part = part.name, status = status.as_u16(), error = %said, "part is away");
-        return Err(away(part));
+        let status = status.as_u16();
+        tracing::warn!(owner = owner.name, status, error = %said, "owner is away");
+        return Err(away(owner));
     }
     Ok((status, without_hop_by_hop(answer.headers()), body.freeze()).into_response())
 }
 
-async fn send(part: &Part, question: Question<'_>) -> Result<reqwest::Response, reqwest::Error> {
+/// The question with those of its headers that are passed on, where the road can carry it.
+fn within_bounds(question: Question) -> Result<Question, Problem> {
+    if path(&question.uri).len() > PATH_BYTES_MAX {
+        let title = "The address is too long";
+        return Err(Problem::new(StatusCode::URI_TOO_LONG, "address-too-long", title)
+            .detail(format!("path and query may have at most {PATH_BYTES_MAX} bytes")));
+    }
+    let mut headers = HeaderMap::new();
+    let mut bytes = 0;
+    for name in ASKED {
+        let values: Vec<_> = question.headers.get_all(&name).iter().collect();
+        let held: usize = values.iter().map(|value| name.as_str().len() + value.len()).sum();
+        if name == TRACESTATE && held > TRACESTATE_BYTES_MAX {
+            continue;
+        }
+        bytes += held;
+        // Each of them: which one holds, or that there may be one only, is the owner's to say.
+        for value in values {
+            headers.append(&name, value.clone());
+        }
+    }
+    if bytes > HEADERS_BYTES_MAX {
+        let title = "The headers are too large";
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(Problem::new(status, "headers-too-large", title).detail(format!(
+            "{} may have at most {HEADERS_BYTES_MAX} bytes together",
+            ASKED.map(|name| name.to_string()).join(", ")
+        )));
+    }
+    Ok(Question { headers, ..question })
+}
+
+fn path(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
+async fn send(owner: &Owner, question: Question) -> Result<reqwest::Response, reqwest::Error> {
     // The caller of HEAD is answered by the router, which drops the body of a GET.
     let method = if question.method == Method::HEAD { Method::GET } else { question.method };
-    let mut request = part.peer.request(method, question.path).timeout(part.answer_max);
+    let mut request = owner.peer.request(method, path(&question.uri)).timeout(owner.answer_max);
     if !question.body.is_empty() {
         request = request.body(question.body);
     }
     let (client, request) = request.build_split();
     let mut request = request?;
-    for name in ASKED {
+    for (name, value) in &question.headers {
         // The trace of the span that is open here continues the caller's and goes first.
-        if let Some(value) = question.headers.get(&name) {
-            request.headers_mut().entry(name).or_insert_with(|| value.clone());
+        if *name != TRACE || !request.headers().contains_key(TRACE) {
+            request.headers_mut().append(name, value.clone());
         }
     }
     client.execute(request).await
@@ -105,32 +165,32 @@ fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// What becomes of a question without an answer.
-fn failed(part: &Part, error: &reqwest::Error) -> Problem {
-    tracing::warn!(part = part.name, error = service_kit::chain(error), "part did not answer");
+fn failed(owner: &Owner, error: &reqwest::Error) -> Problem {
+    tracing::warn!(owner = owner.name, error = service_kit::chain(error), "owner did not answer");
     if error.is_connect() {
-        away(part)
+        away(owner)
     } else if error.is_timeout() {
         let title = "A part of the system did not answer in time";
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, "part-timeout", title).detail(format!(
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "owner-timeout", title).detail(format!(
             "{} did not answer within {} ms; a change may or may not have taken effect",
-            part.name,
-            part.answer_max.as_millis()
+            owner.name,
+            owner.answer_max.as_millis()
         ))
     } else {
-        bad_answer(part, "broke off")
+        bad_answer(owner, "broke off")
     }
 }
 
-fn away(part: &Part) -> Problem {
+fn away(owner: &Owner) -> Problem {
     let title = "A part of the system is away";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "part-away", title)
-        .detail(format!("{} cannot be reached; try again in a moment", part.name))
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "owner-away", title)
+        .detail(format!("{} cannot be reached; try again in a moment", owner.name))
 }
 
-fn bad_answer(part: &Part, what: &str) -> Problem {
+fn bad_answer(owner: &Owner, what: &str) -> Problem {
     let title = "A part of the system gave no usable answer";
-    Problem::new(StatusCode::BAD_GATEWAY, "part-answer", title).detail(format!(
+    Problem::new(StatusCode::BAD_GATEWAY, "owner-answer", title).detail(format!(
         "the answer of {} {what}; a change may or may not have taken effect",
-        part.name
+        owner.name
     ))
 }

@@ -10,14 +10,14 @@ mod config;
 mod hop;
 mod http;
 mod openapi;
-mod parts;
+mod owners;
 
 use bus::Bus;
 use service_kit::{BoxError, Program, Service};
 
 pub use crate::config::Settings;
 pub use crate::http::routes;
-pub use crate::parts::{Error, Parts};
+pub use crate::owners::{Error, Owners};
 
 /// The program, as its command line sees it.
 #[derive(Debug, Clone, Copy)]
@@ -31,13 +31,12 @@ impl Program for Gateway {
 
     async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
         let bus = Bus::connect(&settings.bus)?;
-        let parts = Parts::connect(&bus, &settings)?;
+        let owners = Owners::connect(&bus, &settings)?;
         service.ready_when("sidecar", move || {
             let bus = bus.clone();
             async move { bus.ready().await }
         });
-        let routes = routes(parts, settings.service.http_body_bytes_max);
         let status = service.status(&[]);
-        Ok(service.serve(routes.merge(status)).await?)
+        Ok(service.serve(routes(owners).merge(status)).await?)
     }
 }

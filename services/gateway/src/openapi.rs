@@ -3,35 +3,35 @@
 use axum::body::to_bytes;
 use bytes::Bytes;
 use futures::future::join_all;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use serde_json::{Map, Value, json};
 
 use crate::hop::{self, Question};
-use crate::parts::{Part, Parts};
+use crate::owners::{Owner, Owners};
 
 const DOCUMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The document of everything that the gateway serves; an owner that is away is left out and named.
-pub(crate) async fn document(parts: &Parts) -> Value {
-    let asked = parts.all().map(|part| async move { (part, fetch(part).await) });
+pub(crate) async fn document(owners: &Owners) -> Value {
+    let asked = owners.all().map(|owner| async move { (owner, fetch(owner).await) });
     let mut merged = Merged::default();
-    for (part, document) in join_all(asked).await {
+    for (owner, document) in join_all(asked).await {
         match document {
-            Some(document) => merged.add(part, document),
-            None => merged.away.push(part.name),
+            Some(document) => merged.add(owner, document),
+            None => merged.away.push(owner.name),
         }
     }
     merged.finish()
 }
 
-async fn fetch(part: &Part) -> Option<Value> {
+async fn fetch(owner: &Owner) -> Option<Value> {
     let question = Question {
         method: Method::GET,
-        path: "/openapi.json",
+        uri: Uri::from_static("/openapi.json"),
         headers: HeaderMap::new(),
         body: Bytes::new(),
     };
-    let answer = hop::ask(part, question).await.ok()?;
+    let answer = hop::ask(owner, question).await.ok()?;
     if !answer.status().is_success() {
         return None;
     }
@@ -47,10 +47,10 @@ struct Merged {
 }
 
 impl Merged {
-    fn add(&mut self, part: &Part, mut document: Value) {
-        self.rename_clashes(part.name, &mut document);
+    fn add(&mut self, owner: &Owner, mut document: Value) {
+        self.rename_clashes(owner.name, &mut document);
         for (path, item) in take_object(&mut document, "paths") {
-            if part.routes.contains(&path.as_str()) {
+            if owner.routes.contains(&path.as_str()) {
                 self.paths.insert(path, item);
             }
         }

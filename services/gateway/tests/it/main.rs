@@ -11,9 +11,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use bus::Bus;
 use clap::{Args as _, FromArgMatches as _};
-use gateway::{Parts, Settings};
+use gateway::{Owners, Settings};
 use secrecy::SecretString;
 use serde_json::Value;
+use service_kit::Service;
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
@@ -43,8 +44,18 @@ impl World {
         let urls = ["--catalog-url", &catalog, "--search-indexer-url", &search_indexer];
         let settings = settings(&[&urls[..], &["--answer-ms-max", "300"]].concat());
         let bus = Bus::none().with_app_token(SecretString::from(APP_TOKEN));
-        let parts = Parts::connect(&bus, &settings).unwrap();
-        Self { routes: gateway::routes(parts, BODY_BYTES_MAX), _owners: owners }
+        let behind = Owners::connect(&bus, &settings).unwrap();
+        Self { routes: gateway::routes(behind), _owners: owners }
+    }
+
+    /// Owners that are away, and the service's own limits around the routes.
+    fn limited(more: &[&str]) -> Self {
+        let urls =
+            ["--catalog-url", "http://127.0.0.1:1", "--search-indexer-url", "http://[::1]:1"];
+        let settings = settings(&[&urls[..], more].concat());
+        let owners = Owners::connect(&Bus::none(), &settings).unwrap();
+        let service = Service::start("gateway", &settings.service).unwrap();
+        Self { routes: service.app(gateway::routes(owners)), _owners: JoinSet::new() }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {
@@ -84,7 +95,8 @@ async fn serve(owners: &mut JoinSet<()>, routes: Option<Router>) -> String {
 }
 
 fn settings(more: &[&str]) -> Settings {
-    let fixed = ["gateway", "--listen", "127.0.0.1:0", "--app-api-token", APP_TOKEN];
+    let fixed =
+        ["gateway", "--log-filter", "off", "--listen", "127.0.0.1:0", "--app-api-token", APP_TOKEN];
     let command = Settings::augment_args(clap::Command::new("gateway"));
     let given = fixed.iter().chain(&["--transport", "none"]).chain(more);
     Settings::from_arg_matches(&command.get_matches_from(given)).unwrap()

@@ -84,6 +84,66 @@ async fn a_write_passes_with_what_the_owner_needs_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn repeated_headers_all_reach_the_owner() {
+    let world = in_front_of(any(echo)).await;
+    let request = Request::put(PRODUCT)
+        .header("if-none-match", "\"x\"")
+        .header("if-none-match", "*")
+        .header("if-match", "\"6-00000000\"")
+        .header("if-match", "\"7-00000000\"")
+        .header("idempotency-key", "k1")
+        .header("idempotency-key", "k2");
+    let answer = world.ask(request.body(Body::empty()).unwrap()).await;
+    let seen = String::from_utf8(answer.body).unwrap();
+    let expected = [
+        "idempotency-key: k1",
+        "idempotency-key: k2",
+        "if-match: \"6-00000000\"",
+        "if-match: \"7-00000000\"",
+        "if-none-match: \"x\"",
+        "if-none-match: *",
+    ];
+    for line in expected {
+        assert!(seen.lines().any(|one| one == line), "{line} is not among {seen}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_road_cannot_carry_is_refused_before_the_owner_is_asked() {
+    let world = World::start(Some(Router::new().fallback(any(echo))), None).await;
+    let question = |path: &str, header: &'static str, bytes: usize| {
+        let request = Request::get(path).header(header, "x".repeat(bytes));
+        request.body(Body::empty()).unwrap()
+    };
+    let fits = format!("{PRODUCT}?q={}", "x".repeat(8192 - PRODUCT.len() - 3));
+    assert_eq!(world.get(&fits).await.status, StatusCode::CREATED);
+    let (status, code, _) = world.get(&format!("{fits}x")).await.problem();
+    assert_eq!((status, code.as_str()), (414, "address-too-long"));
+
+    let fits = question(PRODUCT, "if-match", 8192 - "if-match".len());
+    assert_eq!(world.ask(fits).await.status, StatusCode::CREATED);
+    let over = question(PRODUCT, "if-match", 8193 - "if-match".len());
+    let (status, code, detail) = world.ask(over).await.problem();
+    assert_eq!((status, code.as_str()), (431, "headers-too-large"));
+    assert!(detail.contains("if-match"), "{detail}");
+    let other = world.ask(question(PRODUCT, "x-other", 100_000)).await;
+    assert_eq!(other.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn an_overlong_tracestate_stays_behind_and_nothing_else_suffers() {
+    let world = in_front_of(any(echo)).await;
+    let ask = async |bytes: usize| {
+        let request = Request::get(PRODUCT).header("tracestate", "x".repeat(bytes));
+        let answer = world.ask(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::CREATED);
+        String::from_utf8(answer.body).unwrap().contains("tracestate")
+    };
+    assert!(ask(256).await);
+    assert!(!ask(10_000).await);
+}
+
+#[tokio::test]
 async fn every_route_asks_its_owner() {
     let catalog = Router::new().fallback(async || own("catalog"));
     let search = Router::new().fallback(async |request: Request| own(request.uri().to_string()));
@@ -126,6 +186,10 @@ async fn a_key_that_could_lead_elsewhere_is_refused_here() {
         assert_eq!(answer.json()["errors"][0]["pointer"], "/sku");
     }
     assert_eq!(world.get("/api/v1/products/MH01%2DXS").await.status, StatusCode::OK);
+    let dots = world.get("/api/v1/products/%2e%2e").await.json();
+    assert_eq!(dots["errors"][0]["message"], "must not consist of dots alone");
+    let overlong = world.get(&format!("/api/v1/products/{overlong}")).await.json();
+    assert_eq!(overlong["errors"][0]["message"], "must have 1 to 64 characters");
     let category = world.get("/api/v1/categories/a%2Fb").await;
     assert_eq!(category.json()["errors"][0]["pointer"], "/id");
 }
@@ -143,7 +207,15 @@ async fn a_body_above_the_limit_is_refused_without_asking_the_owner() {
     let endless = Body::from_stream(stream::repeat_with(chunk));
     let (status, code, detail) = world.ask(put(endless)).await.problem();
     assert_eq!((status, code.as_str()), (413, "body-too-large"));
-    assert_eq!(detail, "a body may have at most 1048576 bytes; nothing was stored");
+    assert_eq!(detail, "at most 1048576 bytes are accepted");
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up_before_the_owner_is_asked() {
+    let world = World::limited(&["--http-body-pause-ms-max", "20"]);
+    let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let (status, code, _) = world.ask(put(stalled)).await.problem();
+    assert_eq!((status, code.as_str()), (408, "body-too-slow"));
 }
 
 #[tokio::test]
@@ -167,13 +239,13 @@ async fn an_owners_refusal_passes_unchanged() {
 
 fn assert_away(answer: &Answer) {
     let (status, code, detail) = answer.problem();
-    assert_eq!((status, code.as_str()), (503, "part-away"));
+    assert_eq!((status, code.as_str()), (503, "owner-away"));
     assert_eq!(detail, "catalog cannot be reached; try again in a moment");
     assert!(!String::from_utf8_lossy(&answer.body).contains("ERR_"));
 }
 
 #[tokio::test]
-async fn a_sidecars_own_error_becomes_a_503_that_names_the_part() {
+async fn a_sidecars_own_error_becomes_a_503_that_names_the_owner() {
     for (status, body) in [
         (500, r#"{"errorCode":"ERR_DIRECT_INVOKE","message":"failed to invoke, id: catalog"}"#),
         (403, r#"{"errorCode":"ERR_DIRECT_INVOKE","message":"access denied"}"#),
@@ -209,7 +281,7 @@ async fn an_owner_that_is_late_is_named() {
         let limit = Duration::from_secs(5);
         let answer = tokio::time::timeout(limit, world.get(PRODUCT)).await.unwrap();
         let (status, code, detail) = answer.problem();
-        assert_eq!((status, code.as_str()), (504, "part-timeout"));
+        assert_eq!((status, code.as_str()), (504, "owner-timeout"));
         assert!(detail.starts_with("catalog did not answer within 300 ms"), "{detail}");
     }
 }
@@ -224,7 +296,7 @@ async fn an_answer_that_breaks_off_or_never_stops_is_no_answer() {
     let huge = any(async || own(vec![b'x'; 4 * 1024 * 1024 + 1]));
     for owner in [broken, huge] {
         let (status, code, detail) = in_front_of(owner).await.get(PRODUCT).await.problem();
-        assert_eq!((status, code.as_str()), (502, "part-answer"));
+        assert_eq!((status, code.as_str()), (502, "owner-answer"));
         assert!(detail.starts_with("the answer of catalog"), "{detail}");
     }
 }

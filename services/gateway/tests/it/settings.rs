@@ -1,13 +1,13 @@
 //! What the gateway refuses to start with.
 
 use bus::Bus;
-use gateway::Parts;
+use gateway::Owners;
 
 use crate::settings;
 
 #[test]
 fn without_a_sidecar_every_owner_needs_an_address() {
-    let error = Parts::connect(&Bus::none(), &settings(&["--catalog-url", "http://a"]));
+    let error = Owners::connect(&Bus::none(), &settings(&["--catalog-url", "http://a"]));
     let error = error.unwrap_err().to_string();
     assert_eq!(error, "find search-indexer: with transport none set SEARCH_INDEXER_URL");
 }
@@ -16,6 +16,6 @@ fn without_a_sidecar_every_owner_needs_an_address() {
 fn an_answer_must_be_due_before_its_request_ends() {
     let urls = ["--catalog-url", "http://a", "--search-indexer-url", "http://b"];
     let late = [&urls[..], &["--answer-ms-max", "15000"]].concat();
-    assert!(Parts::connect(&Bus::none(), &settings(&late)).is_err());
-    assert!(Parts::connect(&Bus::none(), &settings(&urls)).is_ok());
+    assert!(Owners::connect(&Bus::none(), &settings(&late)).is_err());
+    assert!(Owners::connect(&Bus::none(), &settings(&urls)).is_ok());
 }

@@ -14,10 +14,10 @@ pub(crate) const SEARCH: &str = "/api/v1/search";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Without a sidecar every service needs an address.
-    #[error("find {part}: with transport {transport} set {setting}")]
+    #[error("find {owner}: with transport {transport} set {setting}")]
     NoAddress {
         /// The service.
-        part: &'static str,
+        owner: &'static str,
         /// The transport that was chosen.
         transport: Transport,
         /// The setting that is missing.
@@ -35,14 +35,14 @@ pub enum Error {
 
 /// The services behind the gateway.
 #[derive(Debug, Clone)]
-pub struct Parts {
-    pub(crate) catalog: Part,
-    pub(crate) search_indexer: Part,
+pub struct Owners {
+    pub(crate) catalog: Owner,
+    pub(crate) search_indexer: Owner,
 }
 
-/// One service behind the gateway.
+/// One service behind the gateway, which owns the answers of its routes.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub(crate) struct Owner {
     pub(crate) name: &'static str,
     pub(crate) peer: Peer,
     pub(crate) answer_max: Duration,
@@ -50,7 +50,7 @@ pub(crate) struct Part {
     pub(crate) routes: &'static [&'static str],
 }
 
-impl Parts {
+impl Owners {
     /// Finds each service: at its URL where one is set, otherwise through the sidecar.
     pub fn connect(bus: &Bus, settings: &Settings) -> Result<Self, Error> {
         let (answer_ms, request_ms) =
@@ -59,21 +59,21 @@ impl Parts {
             return Err(Error::Limits { answer_ms, request_ms });
         }
         let answer_max = Duration::from_millis(answer_ms);
-        let find = |part, url: &Option<String>, setting| match (url, bus.transport()) {
+        let find = |owner, url: &Option<String>, setting| match (url, bus.transport()) {
             (Some(url), _) => Ok(bus.direct(url)),
-            (None, Transport::Dapr) => Ok(bus.peer(part)),
+            (None, Transport::Dapr) => Ok(bus.peer(owner)),
             (None, transport @ (Transport::Memory | Transport::None)) => {
-                Err(Error::NoAddress { part, transport, setting })
+                Err(Error::NoAddress { owner, transport, setting })
             }
         };
         Ok(Self {
-            catalog: Part {
+            catalog: Owner {
                 name: "catalog",
                 peer: find("catalog", &settings.catalog_url, "CATALOG_URL")?,
                 answer_max,
                 routes: &[PRODUCT, CATEGORY],
             },
-            search_indexer: Part {
+            search_indexer: Owner {
                 name: "search-indexer",
                 peer: find("search-indexer", &settings.search_indexer_url, "SEARCH_INDEXER_URL")?,
                 answer_max,
@@ -82,7 +82,7 @@ impl Parts {
         })
     }
 
-    pub(crate) fn all(&self) -> [&Part; 2] {
+    pub(crate) fn all(&self) -> [&Owner; 2] {
         [&self.catalog, &self.search_indexer]
     }
 }
