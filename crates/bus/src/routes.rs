@@ -44,19 +44,21 @@ async fn deliver(
         .and_then(|stream| subscriptions.find(&stream).map(|handler| (stream, handler)));
     let Some((stream, handler)) = known else {
         tracing::warn!(stream = raw, "delivery of a stream that nobody here handles");
-        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "unknown-stream", "Unknown stream");
+        let detail = format!("nobody here handles {raw:?}, at least not yet");
+        return refuse(failed("unknown-stream", "Unknown stream"), detail);
     };
     match handler.deliver(Delivery { stream, body }).await {
         Verdict::Done => StatusCode::OK.into_response(),
         Verdict::Retry => {
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "try-again", "Delivery not taken, try again")
+            refuse(failed("try-again", "Delivery not taken"), "send it again in a moment")
         }
     }
 }
 
 async fn unknown_route(uri: Uri) -> Response {
     tracing::warn!(path = uri.path(), "delivery at an unknown route");
-    refuse(StatusCode::INTERNAL_SERVER_ERROR, "unknown-route", "Unknown delivery route")
+    let detail = "deliveries are taken by POST at /events/ and the name of a stream";
+    refuse(failed("unknown-route", "Unknown delivery route"), detail)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that the layer calls")]
@@ -64,7 +66,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(error = text.unwrap_or("not a text"), "handler of a delivery panicked");
-    refuse(StatusCode::INTERNAL_SERVER_ERROR, "panic", "Delivery not taken, try again")
+    refuse(failed("panic", "Delivery not taken"), "its handler failed; the log names the cause")
 }
 
 pub(crate) fn guard(routes: Router, expected: Option<SecretString>) -> Router {
@@ -82,7 +84,9 @@ async fn check_token(
     if matches {
         next.run(request).await
     } else {
-        refuse(StatusCode::UNAUTHORIZED, "app-token", "The app token is missing or wrong")
+        let title = "The app token is missing or wrong";
+        let problem = Problem::new(StatusCode::UNAUTHORIZED.as_u16(), "app-token", title);
+        refuse(problem, "show in header dapr-api-token what this service has as APP_API_TOKEN")
     }
 }
 
@@ -93,8 +97,13 @@ fn is_same(expected: &[u8], shown: &[u8]) -> bool {
     !expected.is_empty() && expected.len() == shown.len() && difference == 0
 }
 
-fn refuse(status: StatusCode, code: &str, title: &str) -> Response {
-    let problem = Problem::new(status.as_u16(), code, title);
+fn failed(code: &str, title: &str) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR.as_u16(), code, title)
+}
+
+fn refuse(problem: Problem, detail: impl Into<String>) -> Response {
+    let problem = problem.with_detail(detail);
+    let status = StatusCode::from_u16(problem.status).expect("made from a status");
     let body = serde_json::to_vec(&problem).expect("a problem is plain text and numbers");
     (status, [(CONTENT_TYPE, Problem::MEDIA_TYPE)], body).into_response()
 }

@@ -1,8 +1,9 @@
 //! What deliveries are answered with, asked without a sidecar.
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use bus::{Bus, Verdict};
+use contracts::Problem;
 use http::{Method, Request, StatusCode};
 use secrecy::SecretString;
 use tower::ServiceExt as _;
@@ -93,6 +94,25 @@ async fn strangers_are_refused() {
     empty.subscribe(&products(), recorder.handler());
     assert_eq!(post(&empty, ROUTE, "", "x").await, StatusCode::UNAUTHORIZED);
     assert!(recorder.bodies().is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_to_do() {
+    let bus = service();
+    for (path, token, code, words) in [
+        (ROUTE, "wrong", "app-token", "APP_API_TOKEN"),
+        (ROUTE, "right", "unknown-stream", "catalog.products.normal"),
+        ("/events", "right", "unknown-route", "/events/"),
+    ] {
+        let request = Request::post(path).header("dapr-api-token", token);
+        let answer = bus.routes().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.headers()["content-type"], Problem::MEDIA_TYPE);
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let problem: Problem = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem.code, code);
+        let detail = problem.detail.unwrap();
+        assert!(detail.contains(words), "{detail}");
+    }
 }
 
 #[tokio::test]
