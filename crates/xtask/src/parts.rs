@@ -191,6 +191,9 @@ impl Parts<'_> {
             .args(["--dapr-listen-addresses", "127.0.0.1"])
             .args(["--dapr-internal-grpc-listen-address", "127.0.0.1"])
             .args(["--metrics-listen-address", "127.0.0.1"])
+            .args(["--disable-init-endpoints", "subscribe,config"])
+            // The longest address and headers that the gateway passes on, escaped, and then some.
+            .args(["--read-buffer-size", "64Ki"])
             .args(["--dapr-graceful-shutdown-seconds", "3"]);
         command.arg("--config").arg(components.join("configuration.yaml"));
         for folder in [components.clone(), components.join("subscriptions")] {
@@ -245,4 +248,29 @@ pub(crate) fn get(port: u16, path: &str) -> Result<(), String> {
     let body = answer.body_mut().read_to_string().unwrap_or_default();
     let told: String = body.trim().chars().take(300).collect();
     Err(format!("{path} answers {}: {told}", answer.status().as_u16()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The flags of a command line in Rust, each with its value where that is a literal too.
+    fn flags(source: &str) -> BTreeSet<(&str, Option<&str>)> {
+        let code = source.split("mod tests {").next().unwrap_or_default();
+        let pieces = code.split("\"--").skip(1).filter_map(|piece| piece.split_once('"'));
+        let valued = pieces.map(|(flag, after)| {
+            let value = after.strip_prefix(", \"").and_then(|value| value.split_once('"'));
+            (flag, value.map(|(value, _)| value))
+        });
+        // What stands before the sidecar's own program belongs to the one that ties it to us.
+        valued.filter(|(flag, _)| !["", "pdeathsig"].contains(flag)).collect()
+    }
+
+    #[test]
+    fn sidecars_under_test_have_the_flags_of_those_in_use() {
+        let ours = flags(include_str!("parts.rs"));
+        assert!(ours.contains(&("app-id", None)));
+        assert!(ours.contains(&("read-buffer-size", Some("64Ki"))));
+        assert_eq!(flags(include_str!("../../bus/tests/it/sidecar.rs")), ours);
+    }
 }

@@ -14,7 +14,7 @@ use axum::routing::{any, get};
 use bus::{Bus, Peer, Verdict};
 use bytes::Bytes;
 use contracts::{Lane, Problem, Stream, Topic};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secrecy::SecretString;
 use testkit::eventually;
 use tokio::sync::Mutex;
@@ -256,6 +256,27 @@ async fn a_question_reaches_its_peer_with_headers_body_and_problem_unchanged() -
     assert_eq!(refused.headers()["content-type"], Problem::MEDIA_TYPE);
     assert_eq!(refused.text().await?, r#"{"code":"stale"}"#);
     assert_unreachable(&gateway.bus()?.peer("search-indexer")).await
+}
+
+#[tokio::test]
+async fn the_longest_question_that_a_gateway_passes_on_reaches_its_peer() -> anyhow::Result<()> {
+    let _turn = TURNS.lock().await;
+    let mut host = Host::new()?;
+    let echo = any(async |headers: HeaderMap, request: Request| {
+        let keys = headers.get_all("if-match").iter().map(HeaderValue::len);
+        format!("{} {:?}", request.uri().to_string().len(), keys.collect::<Vec<_>>())
+    });
+    let port = host.serve(Router::new().route("/echo", echo)).await?;
+    let _catalog = host.sidecar("catalog", port).await?;
+    let gateway = host.sidecar("gateway", 1).await?;
+    let peer = gateway.bus()?.peer("catalog");
+    // 8 KiB of what needs three bytes for each, and 8 KiB in two headers of one name.
+    let path = format!("/echo?q={}", "%C3%A4".repeat(4 * 1024));
+    let request = peer.request(Method::PUT, &path).header("if-match", "a".repeat(4000));
+    let answer = request.header("if-match", "b".repeat(4192)).send().await?;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.text().await?, format!("{} [4000, 4192]", path.len()));
+    Ok(())
 }
 
 /// The sidecar's own error is a 500 that is no problem: so one tells it from a service's.

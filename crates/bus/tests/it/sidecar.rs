@@ -48,7 +48,8 @@ impl Host {
         Ok(port)
     }
 
-    /// Starts a sidecar and waits until one can publish through it.
+    /// Starts a sidecar as `cargo x up` does, whose tests compare the flags, and waits until one can
+    /// publish through it.
     pub(crate) async fn sidecar(&self, app_id: &str, app_port: u16) -> anyhow::Result<Sidecar> {
         let [http_port, grpc_port, internal_port, metrics_port] = free_ports()?;
         let program = self.servers.daprd.clone().expect("`cargo x test` names a sidecar in DAPRD");
@@ -57,8 +58,10 @@ impl Host {
         let (address, _) = address.split_once('/').unwrap_or((address, ""));
         let log = self.names.path().join(format!("{app_id}.log"));
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--", &program, "--app-id", app_id])
+            .args(["--pdeathsig", "KILL", "--", &program])
+            .args(["--app-id", app_id])
             .args(["--app-port", &app_port.to_string()])
+            .args(["--app-channel-address", "127.0.0.1"])
             .args(["--dapr-http-port", &http_port.to_string()])
             .args(["--dapr-grpc-port", &grpc_port.to_string()])
             .args(["--dapr-internal-grpc-port", &internal_port.to_string()])
@@ -67,6 +70,8 @@ impl Host {
             .args(["--dapr-internal-grpc-listen-address", "127.0.0.1"])
             .args(["--metrics-listen-address", "127.0.0.1"])
             .args(["--disable-init-endpoints", "subscribe,config"])
+            .args(["--read-buffer-size", "64Ki"])
+            .args(["--dapr-graceful-shutdown-seconds", "3"])
             .args(["--config", &format!("{FOLDER}/configuration.yaml")])
             .args(["--resources-path", FOLDER])
             .args(["--resources-path", &format!("{FOLDER}/subscriptions")])
