@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use contracts::Digest;
+use serde_json::Value;
 use testkit::within;
-use tokio_postgres::{Client, IsolationLevel, Transaction};
+use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 /// The two ends of one topic: the owner's database and a consumer's.
 #[derive(Debug)]
@@ -89,6 +90,25 @@ impl Ends {
         Ok(Equal { live: source.len() - deleted, deleted })
     }
 
+    /// Checks that the rows of search-indexer's own table say what the owner's payloads say.
+    pub async fn products_equal(&self) -> anyhow::Result<usize> {
+        let held = "select key, version, convert_from(payload, 'UTF8')::json as payload
+                      from outbox.current where topic = $1 and not deleted order by key";
+        let owned = self.source.query(held, &[&self.topic]).await?;
+        let copied = "select key, version, jsonb_build_object('sku', key, 'name', name,
+                             'categories', categories, 'attributes', attributes) as payload
+                        from search.product order by key collate \"C\"";
+        let copied = self.copy.query(copied, &[]).await?;
+        ensure!(owned.len() == copied.len(), "{} products, {} copies", owned.len(), copied.len());
+        for (product, copy) in owned.iter().zip(&copied) {
+            let state = |row: &Row| -> (String, i64, Value) {
+                (row.get("key"), row.get("version"), row.get("payload"))
+            };
+            ensure!(state(product) == state(copy), "{:?} is not {:?}", state(copy), state(product));
+        }
+        Ok(copied.len())
+    }
+
     /// Checks that the source numbered densely, that the journal covers every number once, and that
     /// journal, cases and counters tell the same story.
     pub async fn books(&mut self) -> anyhow::Result<Books> {
@@ -131,7 +151,7 @@ impl Ends {
                             where stream like $1"
         );
         let rows = client.query(&sql, &[&format!("{}.%", self.topic)]).await?;
-        let place = |row: &tokio_postgres::Row| (row.get(0), (row.get(1), row.get(2)));
+        let place = |row: &Row| (row.get(0), (row.get(1), row.get(2)));
         Ok(rows.iter().map(place).collect())
     }
 }

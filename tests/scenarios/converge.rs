@@ -45,6 +45,7 @@ async fn converge(transport: &str) -> anyhow::Result<harness::Books> {
     ends.settle(Duration::from_secs(60)).await;
     let settled = start.elapsed();
     let equal = ends.equal().await?;
+    assert_eq!(ends.products_equal().await?, equal.live);
     let books = ends.books().await?;
     assert_eq!(books.cases, 0, "{books:?}");
     let changes = tally.created + tally.replaced + tally.deleted;

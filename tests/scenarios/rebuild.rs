@@ -36,6 +36,7 @@ async fn an_emptied_copy_is_equal_after_three_kills_while_writes_flow() -> anyho
 
     ends.settle(Duration::from_secs(60)).await;
     let equal = ends.equal().await?;
+    assert_eq!(ends.products_equal().await?, equal.live);
     let books = ends.books().await?;
     let topic = Progress::read(&ends.copy).await?;
     assert_eq!(topic.rebuild, rebuild, "the rebuild was begun again instead of resumed");
@@ -87,6 +88,7 @@ async fn a_source_restored_from_a_backup_is_noticed_as_diverged() -> anyhow::Res
     })
     .await;
     let again = after.equal().await?;
+    assert_eq!(after.products_equal().await?, again.live);
     after.books().await?;
     assert!(Progress::read(&after.copy).await?.history > history, "the history was not raised");
     println!("restored source: {equal:?} before, {again:?} after the rebuild");
