@@ -3,7 +3,7 @@
 use bus::Bus;
 use outbox::{RelayError, Turn};
 
-use crate::world::{World, put};
+use crate::world::{SEAL, World, put};
 
 #[tokio::test]
 async fn one_relay_leads_and_the_other_follows_when_it_is_gone() {
@@ -43,6 +43,39 @@ async fn a_relay_whose_term_was_replaced_numbers_nothing_and_says_so() {
         let next = if fenced_with_changes { Turn::Sealed(1) } else { Turn::Idle };
         testkit::eventually("it leads again", || async { Ok(relay.turn().await? == next) }).await;
     }
+}
+
+/// A lease that were merely read would still be this relay's: the rival commits only after the seal
+/// has taken its snapshot.
+#[tokio::test]
+async fn a_rival_that_seals_during_a_seal_fences_it() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let relay = world.relay(Bus::none()).unwrap();
+    assert_eq!(relay.turn().await.unwrap(), Turn::Idle);
+    put(&client, "a", "{}").await.unwrap();
+    put(&client, "b", "{}").await.unwrap();
+
+    let rival = world.client().await.unwrap();
+    let term = uuid::Uuid::new_v4();
+    rival.batch_execute("begin").await.unwrap();
+    let take_over = "update outbox.tick set term = $1 returning n, s1::text as s1";
+    let tick = rival.query_one(take_over, &[&term]).await.unwrap();
+    let (n, s1): (i64, String) = (tick.get("n"), tick.get("s1"));
+    let seal_and_commit = async {
+        world.blocked("relay tick").await;
+        let sealed = rival.query_one(SEAL, &[&n, &term, &s1]).await.unwrap();
+        assert_eq!(sealed.get::<_, Option<i64>>("n"), Some(n + 1));
+        rival.batch_execute("commit").await.unwrap();
+    };
+    let (turn, ()) = futures::join!(relay.turn(), seal_and_commit);
+
+    assert_eq!(turn.unwrap(), Turn::Fenced);
+    let sql = "select first, last, term, (select n from outbox.tick) as n from outbox.segment";
+    let segments = client.query(sql, &[]).await.unwrap();
+    let [segment] = &segments[..] else { panic!("{} segments", segments.len()) };
+    assert_eq!((segment.get::<_, i64>("first"), segment.get::<_, i64>("last")), (1, 2));
+    assert_eq!((segment.get::<_, uuid::Uuid>("term"), segment.get::<_, i64>("n")), (term, n + 1));
 }
 
 #[tokio::test]

@@ -19,6 +19,9 @@ use testkit::Database;
 pub(crate) const ITEMS: &str = "shop.items";
 pub(crate) const PRICES: &str = "shop.prices";
 
+/// The statement with which a relay seals, for rivals that are no relay.
+pub(crate) const SEAL: &str = include_str!("../../queries/seal.sql");
+
 /// A source named `shop` with two topics, `items` in lane normal and `prices` in lane critical.
 pub(crate) struct World {
     pub(crate) database: Database,
@@ -46,6 +49,18 @@ impl World {
 
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         self.database.connect().await
+    }
+
+    /// Waits until a statement of a relay's session of this name waits for a lock.
+    pub(crate) async fn blocked(&self, application: &str) {
+        let client = self.client().await.unwrap();
+        testkit::eventually(&format!("{application} waits for a lock"), || async {
+            let sql = "select exists (select from pg_stat_activity
+                        where datname = current_database() and application_name = $1
+                          and wait_event_type = 'Lock') as blocked";
+            Ok(client.query_one(sql, &[&application]).await?.get("blocked"))
+        })
+        .await;
     }
 
     pub(crate) fn relay(&self, bus: Bus) -> anyhow::Result<Relay> {
