@@ -24,7 +24,13 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use tracing::{Instrument as _, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::{Config, Problem, body::BodyLimits, metrics, problem::trace_id, tasks::panic_message};
+use crate::{
+    Config, Problem,
+    body::BodyLimits,
+    metrics,
+    problem::{self, trace_id},
+    tasks::panic_message,
+};
 
 /// Every answer names its service, so that the gateway can tell it from a sidecar's own.
 const SERVICE_HEADER: HeaderName = HeaderName::from_static("x-syncline-service");
@@ -37,21 +43,21 @@ pub(crate) fn layered(
     routes: Router,
     probes: Router,
 ) -> Router {
-    let limits = BodyLimits {
+    let bodies = BodyLimits {
         bytes_max: config.http_body_bytes_max,
         pause_max: Duration::from_millis(config.http_body_pause_ms_max),
     };
-    let gate = Gate {
+    let limits = RequestLimits {
         permits: Arc::new(Semaphore::new(config.http_requests_max)),
-        limit: Duration::from_millis(config.http_request_ms_max),
-        bodies: limits,
+        time_max: Duration::from_millis(config.http_request_ms_max),
+        bodies,
     };
     let observer = Observer { durations: metrics::request_duration(meter) };
     routes
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(DefaultBodyLimit::max(limits.bytes_max))
-        .layer(from_fn_with_state(gate, pass_gate))
+        .layer(DefaultBodyLimit::max(bodies.bytes_max))
+        .layer(from_fn_with_state(limits, keep_limits))
         .merge(probes)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(speak_problem))
@@ -60,27 +66,31 @@ pub(crate) fn layered(
 }
 
 #[derive(Clone)]
-struct Gate {
+struct RequestLimits {
     permits: Arc<Semaphore>,
-    limit: Duration,
+    time_max: Duration,
     bodies: BodyLimits,
 }
 
 /// Bounds how many requests are in work, and for how long each may be.
-async fn pass_gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let Ok(_permit) = gate.permits.try_acquire() else {
+async fn keep_limits(
+    State(limits): State<RequestLimits>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Ok(_permit) = limits.permits.try_acquire() else {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests")
             .detail("as many requests as allowed are in work; come again in a moment")
             .into_response();
     };
-    request.extensions_mut().insert(gate.bodies);
-    match tokio::time::timeout(gate.limit, next.run(request)).await {
+    request.extensions_mut().insert(limits.bodies);
+    match tokio::time::timeout(limits.time_max, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request took too long")
                 .detail(format!(
                     "given up after {} ms; it may or may not have taken effect",
-                    gate.limit.as_millis()
+                    limits.time_max.as_millis()
                 ))
                 .into_response()
         }
@@ -106,12 +116,16 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }
 
-/// Refusals of the HTTP library itself are plain text: the same words become a problem.
+/// Refusals of the HTTP library itself are plain text: the same words become a problem. Problems of
+/// crates that do not know this one get what all problems here have.
 async fn speak_problem(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
-    if !(status.is_client_error() || status.is_server_error()) || !is_plain(response.headers()) {
+    if !(status.is_client_error() || status.is_server_error()) {
         return response;
+    }
+    if !is_plain(response.headers()) {
+        return problem::complete(response).await;
     }
     let (parts, body) = response.into_parts();
     let text = axum::body::to_bytes(body, 4096).await.unwrap_or_default();

@@ -1,11 +1,13 @@
 //! Refusals over HTTP: RFC 9457 problems with a stable code and the fields at fault.
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    body::{Body, HttpBody as _, to_bytes},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use contracts::FieldProblem;
 use opentelemetry::trace::TraceContextExt as _;
+use serde_json::{Map, Value, map::Entry};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
@@ -91,10 +93,51 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let media_type = HeaderValue::from_static(contracts::Problem::MEDIA_TYPE);
         headers.insert(header::CONTENT_TYPE, media_type);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        ask_to_come_again(status, headers);
         response
+    }
+}
+
+/// So much a problem may hold to be completed; one that holds more was not made here.
+const PROBLEM_BYTES_MAX: usize = 1 << 20;
+
+/// Gives a problem that was made without [`Problem`] the same trace and the same headers.
+pub(crate) async fn complete(mut response: Response) -> Response {
+    let status = response.status();
+    let headers = response.headers_mut();
+    let media = headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
+    if !media.starts_with(contracts::Problem::MEDIA_TYPE.as_bytes()) {
+        return response;
+    }
+    ask_to_come_again(status, headers);
+    let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    if bytes.is_none_or(|bytes| bytes > PROBLEM_BYTES_MAX) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    // What lies in memory as a whole can be read.
+    let body = to_bytes(body, PROBLEM_BYTES_MAX).await.unwrap_or_default();
+    let Some(traced) = with_trace(&body) else {
+        return Response::from_parts(parts, Body::from(body));
+    };
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(traced))
+}
+
+/// The same problem with the current trace, where it names none.
+fn with_trace(problem: &[u8]) -> Option<Vec<u8>> {
+    let trace = trace_id(&Span::current())?;
+    let mut problem: Map<String, Value> = serde_json::from_slice(problem).ok()?;
+    match problem.entry("trace_id") {
+        Entry::Vacant(place) => place.insert(Value::String(trace)),
+        Entry::Occupied(_) => return None,
+    };
+    serde_json::to_vec(&problem).ok()
+}
+
+fn ask_to_come_again(status: StatusCode, headers: &mut HeaderMap) {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }
 }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    http::StatusCode,
     routing::{get, put},
 };
 use opentelemetry::trace::TraceContextExt as _;
@@ -190,6 +191,28 @@ async fn the_callers_trace_goes_on_and_a_problem_names_it() {
     assert_eq!(ask("/trace").await.unwrap().text().await.unwrap(), trace);
     let refusal = problem(ask("/refuse").await.unwrap()).await;
     assert_eq!(refusal.trace_id.as_deref(), Some(trace));
+}
+
+#[tokio::test]
+async fn problems_that_others_made_are_completed() {
+    let service = Service::start("sample", &config(&[])).unwrap();
+    let foreign = |body: &'static str| {
+        let media = [("content-type", contracts::Problem::MEDIA_TYPE)];
+        get(move || async move { (StatusCode::SERVICE_UNAVAILABLE, media, body) })
+    };
+    let away = r#"{"type":"/problems/away","title":"Away","status":503,"code":"away","more":[1]}"#;
+    let traced =
+        r#"{"type":"/problems/away","title":"Away","status":503,"code":"away","trace_id":"there"}"#;
+    let routes = Router::new().route("/away", foreign(away)).route("/traced", foreign(traced));
+    let service = Running::start(service, routes.route("/odd", foreign("no JSON"))).await;
+    let response = service.get("/away").await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    let body: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(body["trace_id"].as_str().unwrap().len(), 32);
+    assert_eq!(body["more"], serde_json::json!([1]));
+    let traced = problem(service.get("/traced").await).await;
+    assert_eq!(traced.trace_id.as_deref(), Some("there"));
+    assert_eq!(service.get("/odd").await.text().await.unwrap(), "no JSON");
 }
 
 #[tokio::test]
