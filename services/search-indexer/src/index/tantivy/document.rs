@@ -28,11 +28,10 @@ impl Fields {
     pub(super) fn document(&self, document: &Document) -> TantivyDocument {
         let mut stored = TantivyDocument::default();
         stored.add_text(self.key, document.sku.as_str());
-        stored.add_text(self.name, stems(&document.name).join(" "));
-        let beside = beside(document);
+        let (name, beside) = (indexed_words(&document.name), indexed_words(&beside(document)));
+        stored.add_text(self.name, stems(&name).join(" "));
         stored.add_text(self.text, stems(&beside).join(" "));
-        let words = [indexed_words(&document.name), indexed_words(&beside)].concat();
-        stored.add_text(self.words, words.join(" "));
+        stored.add_text(self.words, [name, beside].concat().join(" "));
         for category in &document.lineage {
             stored.add_text(self.category, category.id.as_str());
         }

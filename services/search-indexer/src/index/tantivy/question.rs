@@ -8,11 +8,9 @@ use tantivy::query::{
 };
 use tantivy::schema::{Field, IndexRecordOption};
 
-use super::schema::{Fields, stems, words};
+use super::schema::{Fields, is_indexed, stems, words};
 use crate::index::Question;
 
-/// Words after these are not looked at.
-const WORDS_MAX: usize = 16;
 /// A shorter beginning of a word matches nearly everything and is looked up as it is.
 const PREFIX_CHARS_MIN: usize = 2;
 /// Who types a whole SKU wants that product first.
@@ -36,10 +34,13 @@ impl Fields {
         if text.is_empty() {
             return Box::new(AllQuery);
         }
-        let mut words = words(text);
-        words.truncate(WORDS_MAX);
+        let words = words(text);
         let Some(last) = words.last().cloned() else { return Box::new(EmptyQuery) };
-        let telling: Vec<&String> = words.iter().filter(|word| !stems(word).is_empty()).collect();
+        if !words.iter().all(|word| is_indexed(word)) {
+            return Box::new(EmptyQuery);
+        }
+        let says = |word: &&String| !stems(std::slice::from_ref(*word)).is_empty();
+        let telling: Vec<&String> = words.iter().filter(says).collect();
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
         for word in telling.iter().filter(|word| ***word != last) {
             clauses.push((Occur::Must, self.word(word, None)));
@@ -53,9 +54,9 @@ impl Fields {
     }
 
     /// The name tells more than what stands beside it.
-    fn word(&self, word: &str, beginning: Option<Box<dyn Query>>) -> Box<dyn Query> {
+    fn word(&self, word: &String, beginning: Option<Box<dyn Query>>) -> Box<dyn Query> {
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        for stem in stems(word) {
+        for stem in stems(std::slice::from_ref(word)) {
             clauses.push((Occur::Should, boosted(term(self.name, &stem), NAME_BOOST)));
             clauses.push((Occur::Should, term(self.text, &stem)));
         }

@@ -1,19 +1,26 @@
 //! The index's fields, and how text becomes words.
+//!
+//! A word is a run of letters and digits, without case and accents: `Größe`, `GRÖSSE` and `grosse`
+//! are one, however their characters are composed. What a script writes without blanks between
+//! words (Chinese, Japanese, Thai) is one word up to the next blank or mark.
 
 use tantivy::schema::{
     FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::tokenizer::{
-    Language, LowerCaser, RAW_TOKENIZER_NAME, RemoveLongFilter, SimpleTokenizer, Stemmer,
-    StopWordFilter, TextAnalyzer,
+    AsciiFoldingFilter, Language, LowerCaser, RAW_TOKENIZER_NAME, SimpleTokenizer, Stemmer,
+    StopWordFilter, TextAnalyzer, WhitespaceTokenizer,
 };
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Raised by whoever changes a field or the way text becomes words: an index of another version is
 /// rebuilt at the next start.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
-/// Longer words are not indexed.
+/// Longer words are not indexed, so nothing is found by them.
 const WORD_BYTES_MAX: usize = 64;
+/// Accents of Latin, Greek and Cyrillic letters, where they stand by themselves.
+const ACCENTS: std::ops::RangeInclusive<char> = '\u{300}'..='\u{36f}';
 
 /// What a document consists of.
 #[derive(Debug)]
@@ -69,18 +76,41 @@ impl Fields {
     }
 }
 
-/// The words of a text in lower case.
+/// The words of a text, without case and accents.
 pub(super) fn words(text: &str) -> Vec<String> {
-    collect(TextAnalyzer::builder(SimpleTokenizer::default()).filter(LowerCaser).build(), text)
+    let analyzer = TextAnalyzer::builder(SimpleTokenizer::default())
+        .filter(LowerCaser)
+        .filter(AsciiFoldingFilter)
+        .build();
+    collect(analyzer, &without_accents(text))
 }
 
-/// The stems of the words of a text; words that say nothing (the, of) and overlong ones have none.
-pub(super) fn stems(text: &str) -> Vec<String> {
-    let plain = TextAnalyzer::builder(SimpleTokenizer::default())
-        .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
-        .filter(LowerCaser);
+/// The stems of words as `words` answers them; those that say nothing (the, of) have none.
+pub(super) fn stems(words: &[String]) -> Vec<String> {
     let stop = StopWordFilter::new(Language::English).expect("English has a list of stop words");
-    collect(plain.filter(stop).filter(Stemmer::new(Language::English)).build(), text)
+    let analyzer = TextAnalyzer::builder(WhitespaceTokenizer::default())
+        .filter(stop)
+        .filter(Stemmer::new(Language::English))
+        .build();
+    collect(analyzer, &words.join(" "))
+}
+
+/// The words of a text by which it is found.
+pub(super) fn indexed_words(text: &str) -> Vec<String> {
+    let mut found = words(text);
+    found.retain(|word| is_indexed(word));
+    found
+}
+
+/// Whether anything can be found by this word.
+pub(super) fn is_indexed(word: &str) -> bool {
+    word.len() <= WORD_BYTES_MAX
+}
+
+/// Takes characters apart, drops the accents, and puts the rest together again, so that all ways to
+/// write one character are one. Letters that have no parts (ß, ø) are left to the folding filter.
+fn without_accents(text: &str) -> String {
+    text.nfkd().filter(|c| !ACCENTS.contains(c)).nfc().collect()
 }
 
 fn collect(mut analyzer: TextAnalyzer, text: &str) -> Vec<String> {
@@ -89,9 +119,37 @@ fn collect(mut analyzer: TextAnalyzer, text: &str) -> Vec<String> {
     found
 }
 
-/// The words of a text that are indexed as they are.
-pub(super) fn indexed_words(text: &str) -> Vec<String> {
-    let mut found = words(text);
-    found.retain(|word| word.len() <= WORD_BYTES_MAX);
-    found
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_have_neither_case_nor_accents() {
+        for (text, expected) in [
+            ("Café", &["cafe"][..]),
+            ("GRÖSSE", &["grosse"]),
+            ("Größe", &["grosse"]),
+            ("Gro\u{308}ße Cafe\u{301}", &["grosse", "cafe"]),
+            ("İstanbul SMØRREBRØD", &["istanbul", "smorrebrod"]),
+            ("Łódź, naïve; Ångström", &["lodz", "naive", "angstrom"]),
+            ("ΆΝΩ άνω", &["ανω", "ανω"]),
+            ("Ёлка елка", &["елка", "елка"]),
+            ("Ｆｕｌｌ ﬁt", &["full", "fit"]),
+            ("ガーデン カ\u{3099}ーテ\u{3099}ン", &["ガーデン", "ガーデン"]),
+            ("한글 \u{1112}\u{1161}\u{11ab}글", &["한글", "한글"]),
+            ("汉字分词", &["汉字分词"]),
+            ("MH01-XS!", &["mh01", "xs"]),
+            ("", &[]),
+        ] {
+            assert_eq!(words(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn stop_words_alone_have_no_stem() {
+        let stems = |text| stems(&words(text));
+        assert_eq!(stems("The Größen of running hoodies"), ["grossen", "run", "hoodi"]);
+        assert!(stems("the of").is_empty());
+        assert_eq!(stems(&"z".repeat(100)).len(), 1);
+    }
 }
