@@ -130,7 +130,7 @@ async fn a_category_that_is_renamed_arrives_or_moves_updates_what_is_below() {
     world.update(dirty).await;
     assert_eq!(world.found("tops").await, ["MH01"]);
 
-    let dirty = world.category("men", 1, Some(json!({"name": "Gentlemen"}))).await;
+    let dirty = world.category("men", 1, Some(json!({"name": "Gentlemen", "parent": null}))).await;
     assert_eq!(dirty, ["MH01"]);
     world.update(dirty).await;
     assert_eq!(world.found("gentlemen").await, ["MH01"]);
@@ -174,7 +174,7 @@ async fn a_category_change_waits_for_products_that_are_just_being_written() {
     let tx = client.transaction().await.unwrap();
     let product = [change::<Products>("MH01", 1, hoodie(&["tops"]))];
     Products.apply(&tx, &product).await.unwrap();
-    let renamed = world.category("tops", 2, Some(json!({"name": "Shirts"})));
+    let renamed = world.category("tops", 2, Some(json!({"name": "Shirts", "parent": null})));
     let mut renamed = std::pin::pin!(renamed);
     let early = tokio::time::timeout(Duration::from_millis(200), renamed.as_mut()).await;
     assert!(early.is_err(), "the category was changed beside an open change of a product");
