@@ -1,7 +1,6 @@
 //! `GET /api/v1/search`: parameters to a question, a page to JSON, errors to problems.
 #![expect(unused_qualifications, reason = "written by the macro that describes a route")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
@@ -11,23 +10,27 @@ use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use contracts::{Key, Version};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use contracts::Key;
+use serde_json::Value;
 use service_kit::{Problem, chain};
 use utoipa::openapi::OpenApi;
-use utoipa::{IntoParams, OpenApi as _, ToSchema};
+use utoipa::{IntoParams, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use validator::Validate;
 
+mod bodies;
+
+use self::bodies::{Answer, ProblemBody, answer};
 use crate::cursor;
-use crate::index::{Hit, Page, Question, Sort, Tantivy};
+use crate::index::{Question, Sort, Tantivy, count_words};
 use crate::indexer::{Error, Indexer};
 
 type Documents = Arc<Indexer<Tantivy>>;
 
 const LIMIT_DEFAULT: usize = 20;
+/// More words cost more and tell no more.
+const WORDS_MAX: usize = 16;
 const STATUS_BYTES_MAX: usize = 4 << 20;
 
 #[derive(utoipa::OpenApi)]
@@ -71,15 +74,20 @@ async fn add_index(State(documents): State<Documents>, response: Response) -> Re
 }
 
 fn described() -> OpenApiRouter<Documents> {
-    OpenApiRouter::with_openapi(Document::openapi()).routes(routes!(search))
+    let mut document = Document::openapi();
+    // The macro writes one without a name where the package has none.
+    document.info.license = None;
+    OpenApiRouter::with_openapi(document).routes(routes!(search))
 }
 
 /// What may be asked.
 #[derive(Debug, Default, Validate, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Parameters {
-    /// Words that a product must have in its name, SKU, attributes or categories; the last may be
-    /// the beginning of one. Any text is allowed; without words everything is found.
+    /// Words, at most 16, that a product must have in its name, SKU, attributes or categories; the
+    /// last may be the beginning of one. Case and accents make no difference. A word ends at a blank
+    /// or a mark, so of Chinese, Japanese or Thai text only the beginning is found. A word of more
+    /// than 64 bytes finds nothing. Any text is allowed; without words everything is found.
     #[validate(length(max = 200, message = "must have at most 200 characters"))]
     #[param(max_length = 200)]
     q: Option<String>,
@@ -99,67 +107,6 @@ struct Parameters {
     limit: Option<usize>,
 }
 
-/// A page of products, and figures on all that match.
-#[derive(Debug, Serialize, ToSchema)]
-struct Answer {
-    /// The products found, in order.
-    items: Vec<Item>,
-    /// How many products match altogether.
-    total: u64,
-    /// How many of them are in which category, and have which value.
-    facets: Facets,
-    /// Send it as `after` to get the page that follows; null on the last.
-    next: Option<String>,
-}
-
-/// A product found.
-#[derive(Debug, Serialize, ToSchema)]
-struct Item {
-    sku: String,
-    name: String,
-    categories: Vec<ItemCategory>,
-    /// Text, numbers and booleans by name.
-    attributes: Map<String, Value>,
-    /// The version of the product that was found, a decimal number.
-    #[schema(value_type = String)]
-    version: Version,
-}
-
-/// A category that a product names.
-#[derive(Debug, Serialize, ToSchema)]
-struct ItemCategory {
-    id: String,
-    /// Null until the category itself has arrived.
-    name: Option<String>,
-}
-
-/// Counts over the whole result; of each facet the 50 most frequent values.
-#[derive(Debug, Serialize, ToSchema)]
-struct Facets {
-    /// Products in a category or below it.
-    category: Vec<CategoryFacet>,
-    /// Products by the value of an attribute, for the 20 most frequent attributes; an attribute
-    /// that is itself called `category` is under `attributes.category`.
-    #[serde(flatten)]
-    attributes: BTreeMap<String, Vec<ValueFacet>>,
-}
-
-/// How many products are in a category or below it.
-#[derive(Debug, Serialize, ToSchema)]
-struct CategoryFacet {
-    id: String,
-    name: Option<String>,
-    count: u64,
-}
-
-/// How many products have a value.
-#[derive(Debug, Serialize, ToSchema)]
-struct ValueFacet {
-    /// Text, number or boolean.
-    value: Value,
-    count: u64,
-}
-
 /// Find products.
 #[utoipa::path(
     get,
@@ -168,9 +115,11 @@ struct ValueFacet {
     responses(
         (status = 200, description = "what was found", body = Answer),
         (status = 400, description = "a parameter is unknown or breaks a rule; errors names it",
-         content_type = "application/problem+json"),
+         body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "our fault; the log names the cause",
+         body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "the index is being opened or rebuilt; come again",
-         content_type = "application/problem+json"),
+         body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn search(
@@ -189,6 +138,9 @@ fn question(given: Vec<(String, String)>) -> Result<Question, Problem> {
         let errors = found.body().errors.iter();
         errors.fold(refusal(), |all, e| all.field(&e.pointer, &e.code, &e.message))
     })?;
+    if parameters.q.as_deref().is_some_and(|words| count_words(words) > WORDS_MAX) {
+        return Err(refused("q", "words", format!("must have at most {WORDS_MAX} words")));
+    }
     let category = parameters.category.as_deref().map(Key::parse).transpose();
     let mut question = Question {
         words: parameters.q.filter(|words| !words.trim().is_empty()),
@@ -255,42 +207,6 @@ fn refused(parameter: &str, code: &str, message: impl Into<String>) -> Problem {
     )
 }
 
-fn answer(question: &Question, page: Page) -> Answer {
-    let next = page.next.map(|place| cursor::encode(question, &place));
-    let category = page.categories.into_iter().map(|found| CategoryFacet {
-        id: found.category.id,
-        name: found.category.name,
-        count: found.count,
-    });
-    let attributes = page.attributes.into_iter().map(|(name, values)| {
-        let name = if name == "category" { format!("attributes.{name}") } else { name };
-        let value =
-            |found: crate::index::ValueCount| ValueFacet { value: found.value, count: found.count };
-        (name, values.into_iter().map(value).collect())
-    });
-    Answer {
-        items: page.hits.into_iter().map(Item::from).collect(),
-        total: page.total,
-        facets: Facets { category: category.collect(), attributes: attributes.collect() },
-        next,
-    }
-}
-
-impl From<Hit> for Item {
-    fn from(hit: Hit) -> Self {
-        let categories = hit.categories.into_iter();
-        Self {
-            sku: hit.sku,
-            name: hit.name,
-            categories: categories
-                .map(|category| ItemCategory { id: category.id, name: category.name })
-                .collect(),
-            attributes: hit.attributes,
-            version: hit.version,
-        }
-    }
-}
-
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
@@ -323,6 +239,8 @@ mod tests {
             (&[("colour", "red")][..], "/colour", "unknown-parameter"),
             (&[("q", "a"), ("q", "b")], "/q", "duplicate-parameter"),
             (&[("q", &long)], "/q", "length"),
+            (&[("q", &"a ".repeat(17))], "/q", "words"),
+            (&[("q", &"ü,b\u{30d} ".repeat(9))], "/q", "words"),
             (&[("sort", "price")], "/sort", "unknown-value"),
             (&[("limit", "0")], "/limit", "range"),
             (&[("limit", "101")], "/limit", "range"),
@@ -340,6 +258,7 @@ mod tests {
 
     #[test]
     fn blank_words_ask_for_everything() {
+        assert!(ask(&[("q", &"the ".repeat(16))]).is_ok());
         let question = ask(&[("q", "  "), ("limit", "100")]).unwrap();
         assert_eq!((question.words, question.limit), (None, 100));
         assert_eq!(question.sort, Sort::Relevance);

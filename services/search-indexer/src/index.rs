@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::domain::Document;
 
 pub use self::tantivy::Tantivy;
+pub(crate) use self::tantivy::count_words;
 
 /// Stores documents and finds them again.
 ///

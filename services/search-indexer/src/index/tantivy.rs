@@ -27,6 +27,11 @@ use self::folder::Folder;
 use self::schema::Fields;
 use super::{Batch, CommitId, Error, Index, Page, Question};
 
+/// How many words of a text the index looks for.
+pub(crate) fn count_words(text: &str) -> usize {
+    schema::words(text).len()
+}
+
 /// One thread writes: it keeps up with the worker on two cores, and more would make more segments.
 const WRITER_THREADS: usize = 1;
 /// What the writer collects before it starts a new segment.

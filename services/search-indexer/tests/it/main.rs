@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a surprise fails the test")]
 
 mod contracts;
+mod document;
 mod index;
 mod indexer;
 mod mesh;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use bus::{Bus, Memory};
 use contracts::{Contract, Source};
@@ -19,6 +20,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
 
+use crate::document;
+
 const PRODUCTS: &str = include_str!("../../../catalog/contracts/product.yaml");
 const CATEGORIES: &str = include_str!("../../../catalog/contracts/category.yaml");
 
@@ -29,7 +32,7 @@ struct Mesh {
     _stop: DropGuard,
     _tasks: JoinSet<()>,
     _folder: tempfile::TempDir,
-    _databases: [Database; 2],
+    databases: [Database; 2],
 }
 
 impl Mesh {
@@ -66,7 +69,7 @@ impl Mesh {
             _stop: stop.drop_guard(),
             _tasks: tasks,
             _folder: folder,
-            _databases: [masters, copies],
+            databases: [masters, copies],
         }
     }
 
@@ -75,6 +78,10 @@ impl Mesh {
         let tx = Tx::begin(&client);
         outbox::append(&tx, topic, key, value).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    fn copies(&self) -> &Database {
+        &self.databases[1]
     }
 
     async fn delete(&self, topic: &str, key: &str) {
@@ -145,10 +152,26 @@ fn follow(
 
 async fn get(app: &Router, path: &str) -> (StatusCode, Value) {
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let response = app.clone().oneshot(request).await.unwrap();
-    let status = response.status();
-    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    let (parts, body) = app.clone().oneshot(request).await.unwrap().into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let media_type = parts.headers[CONTENT_TYPE].to_str().unwrap();
+    document::check(path, (parts.status, media_type), &body);
+    (parts.status, body)
+}
+
+/// The same value with what differs from run to run replaced by what it is.
+fn shape(value: Value) -> Value {
+    match value {
+        Value::Number(_) => json!("number"),
+        Value::String(text) if text.bytes().all(|b| b.is_ascii_digit()) => json!("number as text"),
+        Value::String(text) if uuid::Uuid::parse_str(&text).is_ok() => json!("uuid"),
+        Value::Array(items) => items.into_iter().map(shape).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, shape(value))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => value,
+    }
 }
 
 fn hoodie(color: &str) -> Value {
@@ -181,7 +204,8 @@ async fn a_change_at_the_source_is_found_here_a_moment_later() {
     assert_eq!(
         answer["facets"],
         json!({"category": [{"id": "tops", "name": "Shirts", "count": 2}],
-            "color": [{"value": "Black", "count": 1}, {"value": "Gray", "count": 1}]})
+            "attributes": {
+                "color": [{"value": "Black", "count": 1}, {"value": "Gray", "count": 1}]}})
     );
     let next = answer["next"].as_str().unwrap();
     let answer = mesh.found(&format!("q=hoodie&limit=1&after={next}")).await;
@@ -190,29 +214,90 @@ async fn a_change_at_the_source_is_found_here_a_moment_later() {
     mesh.until_total("q=hoodie", 1).await;
 }
 
+/// A machine that stalls spoils a try, so one of a few must hold; what is slow by itself spoils all.
+#[expect(clippy::panic, clippy::print_stdout, reason = "it fails the test, and shows its figures")]
+async fn slowest_of_ten(what: &str, limit: Duration, round: impl AsyncFn(&str) -> Duration) {
+    let mut tries = Vec::new();
+    for attempt in 0..5 {
+        let mut slowest = Duration::ZERO;
+        for change in 0..10 {
+            slowest = slowest.max(round(&format!("shade{attempt}{change}")).await);
+        }
+        println!("{what}: slowest of ten {slowest:?}");
+        if slowest <= limit {
+            return;
+        }
+        tries.push(slowest);
+    }
+    panic!("{what}: not all of ten within {limit:?}, the slowest of each try: {tries:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_are_found_one_after_the_other_within_the_second() {
     let mesh = Mesh::start().await;
-    let mut times = Vec::new();
-    for round in 0..30 {
+    slowest_of_ten("written to found", Duration::from_secs(1), async |shade| {
         let start = Instant::now();
-        mesh.put("catalog.products", "MH01", &hoodie(&format!("shade{round}"))).await;
-        mesh.until_total(&format!("q=shade{round}"), 1).await;
-        times.push(start.elapsed());
-    }
-    times.sort();
-    println!("commit at the source to found: median {:?}, longest {:?}", times[15], times[29]);
-    assert!(times[15] < Duration::from_secs(1));
+        mesh.put("catalog.products", "MH01", &hoodie(shade)).await;
+        mesh.until_total(&format!("q={shade}"), 1).await;
+        start.elapsed()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_found_within_200_ms_of_its_apply() {
+    let mesh = Mesh::start().await;
+    let copy = mesh.copies().connect().await.unwrap();
+    slowest_of_ten("applied to found", Duration::from_millis(200), async |shade| {
+        mesh.put("catalog.products", "MH01", &hoodie(shade)).await;
+        let applied = async {
+            eventually("the change is applied", || async {
+                let of = "select from search.product where attributes ->> 'color' = $1";
+                Ok(copy.query_opt(of, &[&shade]).await?.is_some())
+            })
+            .await;
+            Instant::now()
+        };
+        let found = async {
+            mesh.until_total(&format!("q={shade}"), 1).await;
+            Instant::now()
+        };
+        let (applied, found) = tokio::join!(applied, found);
+        found.saturating_duration_since(applied)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_on_the_wire() {
+    let mesh = Mesh::start().await;
+    let product = json!({"sku": "?", "name": "Chaz Hoodie", "categories": ["tops", "later"],
+        "attributes": {"category": "knit", "weight": 0.5, "organic": true, "text": "x".repeat(65)}});
+    mesh.put("catalog.categories", "tops", &category("Tops")).await;
+    mesh.put("catalog.products", "MH01", &product).await;
+    mesh.put("catalog.products", "MH02", &hoodie("Black")).await;
+    mesh.until_total("q=hoodie", 2).await;
+    mesh.until_total("q=tops", 2).await;
+    let mut answer = mesh.found("q=hoodie&category=tops&limit=1").await;
+    assert!(answer["next"].take().is_string());
+    insta::assert_json_snapshot!("page", answer);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_status_shows_the_copies_and_the_index() {
     let mesh = Mesh::start().await;
+    mesh.put("catalog.categories", "tops", &category("Tops")).await;
     mesh.put("catalog.products", "MH01", &hoodie("Black")).await;
-    mesh.until_total("", 1).await;
-    eventually("nothing is dirty", || async {
+    mesh.until_total("q=tops", 1).await;
+    eventually("nothing is dirty and the source has told all heads", || async {
         let (_, status) = mesh.get("/sync/status").await;
-        Ok(status["dirty"].as_array().unwrap().iter().all(|sink| sink["keys"] == 0))
+        let every = |value: &Value, is: &dyn Fn(&Value) -> bool| {
+            let items = value.as_array().unwrap();
+            !items.is_empty() && items.iter().all(is)
+        };
+        let told = |topic: &Value| every(&topic["streams"], &|stream| stream["head"].is_string());
+        let clean = |sink: &Value| sink["keys"] == 0;
+        Ok(status["dirty"].as_array().unwrap().iter().all(clean) && every(&status["topics"], &told))
     })
     .await;
     let (code, status) = mesh.get("/sync/status").await;
@@ -221,6 +306,7 @@ async fn the_status_shows_the_copies_and_the_index() {
     assert_eq!(status["index"]["state"], "serving");
     assert_eq!(status["index"]["documents"], 1);
     assert!(status["index"]["commit"].is_string());
+    insta::assert_json_snapshot!("status", shape(status));
     let (code, description) = mesh.get("/openapi.json").await;
     assert_eq!((code, &description["openapi"]), (StatusCode::OK, &json!("3.1.0")));
 }
