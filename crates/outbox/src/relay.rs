@@ -120,7 +120,12 @@ impl Relay {
         let mut failures = 0;
         while !stop.is_cancelled() {
             let start = Instant::now();
-            let outcome = self.turn().await;
+            // Dropped half-way a turn leaves no session, and whether it sealed is unknown; that is
+            // for the successor to find out.
+            let outcome = tokio::select! {
+                outcome = self.turn() => outcome,
+                () = stop.cancelled() => break,
+            };
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
             let wait = match outcome {
                 Ok(Turn::Idle) => poll.after(0, start.elapsed()),

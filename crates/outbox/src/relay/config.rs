@@ -11,8 +11,8 @@ pub struct Config {
     #[arg(long, env = "RELAY_CONNECTIONS_MAX", default_value_t = 6, value_name = "N")]
     pub connections_max: usize,
 
-    /// Longest that one tick may take, in milliseconds; below the 5 s after which the database
-    /// closes a silent session.
+    /// Longest that a seal may take, in milliseconds; doubled after each one that took longer, since
+    /// the next has more to number.
     #[arg(long, env = "RELAY_TICK_MS_MAX", default_value_t = 4_000, value_name = "MS")]
     pub tick_ms_max: u64,
 
@@ -38,9 +38,10 @@ impl Config {
         Duration::from_millis(self.standby_ms)
     }
 
-    /// Whether the limits agree with the session's: a longer silence would end the session.
+    /// Whether the limits agree with the session's: a longer silence would end the session, and a
+    /// limit of 0 is none to the database.
     pub(crate) const fn is_sound(&self) -> bool {
-        self.connections_max > 0 && self.tick_ms_max < 5_000 && self.standby_ms < 5_000
+        self.connections_max > 0 && self.tick_ms_max > 0 && self.standby_ms < 5_000
     }
 }
 

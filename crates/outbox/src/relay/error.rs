@@ -2,6 +2,7 @@
 
 use contracts::{Pn, Problem, Source, Stream, Topic};
 use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
 
 /// A relay could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +85,14 @@ pub enum RelayError {
         /// The rows that were sealed.
         expected: i64,
     },
+}
+
+impl RelayError {
+    /// Whether the database took too long, by our clock or by its own.
+    pub(super) fn is_slow(&self) -> bool {
+        let Self::Database(error) = self else { return matches!(self, Self::Slow) };
+        error.code() == Some(&SqlState::QUERY_CANCELED)
+    }
 }
 
 impl From<&RelayError> for Problem {

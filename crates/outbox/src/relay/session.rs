@@ -20,31 +20,37 @@ const STREAMS: &str = include_str!("../../queries/streams.sql");
 /// to, it takes its plans for so expensive that it would compile them for a second each time. A
 /// frozen process must not keep a lock; a seal is durable before anything is published.
 const OPTIONS: &str = "-c enable_seqscan=off -c jit=off -c synchronous_commit=on \
-                       -c idle_in_transaction_session_timeout=2s -c statement_timeout=10s";
+                       -c idle_in_transaction_session_timeout=2s";
 
-/// A silent leader loses its session, and with it the lock.
-const TICK_OPTIONS: &str = " -c idle_session_timeout=5s";
+/// Most that an answer may take.
+const POOL_OPTIONS: &str = "-c statement_timeout=10s";
 
-/// The settings of every connection of a relay.
-pub(super) fn settings(
+/// A silent leader loses its session, and with it the lock; a running statement is no silence.
+const TICK_OPTIONS: &str = "-c idle_session_timeout=5s";
+
+/// The settings of the connections that answer.
+pub(super) fn pool_settings(url: &SecretString) -> Result<tokio_postgres::Config, RelayError> {
+    settings(url, "relay", POOL_OPTIONS)
+}
+
+/// The settings of the connection that ticks.
+pub(super) fn tick_settings(url: &SecretString) -> Result<tokio_postgres::Config, RelayError> {
+    settings(url, "relay tick", TICK_OPTIONS)
+}
+
+fn settings(
     url: &SecretString,
     name: &str,
+    options: &str,
 ) -> Result<tokio_postgres::Config, RelayError> {
     let mut settings =
         tokio_postgres::Config::from_str(url.expose_secret()).map_err(RelayError::Url)?;
     settings
         .application_name(name)
-        .options(OPTIONS)
+        .options(format!("{OPTIONS} {options}"))
         .connect_timeout(Duration::from_secs(5))
         .keepalives_idle(Duration::from_secs(5))
         .tcp_user_timeout(Duration::from_secs(10));
-    Ok(settings)
-}
-
-/// The settings of the connection that ticks.
-pub(super) fn tick_settings(url: &SecretString) -> Result<tokio_postgres::Config, RelayError> {
-    let mut settings = settings(url, "relay tick")?;
-    settings.options(format!("{OPTIONS}{TICK_OPTIONS}"));
     Ok(settings)
 }
 
@@ -58,8 +64,15 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Dials the database.
-    pub(super) async fn dial(settings: &tokio_postgres::Config) -> Result<Self, RelayError> {
+    /// Dials the database, which breaks off each statement at this limit.
+    pub(super) async fn dial(
+        settings: &tokio_postgres::Config,
+        limit: Duration,
+    ) -> Result<Self, RelayError> {
+        let mut settings = settings.clone();
+        let options = settings.get_options().unwrap_or_default();
+        let options = format!("{options} -c statement_timeout={}", limit.as_millis());
+        settings.options(options);
         let (client, connection) = settings.connect(NoTls).await.map_err(RelayError::Database)?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {

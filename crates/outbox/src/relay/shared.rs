@@ -81,10 +81,10 @@ impl Shared {
         bus: Bus,
     ) -> Result<Self, RelayError> {
         if !config.is_sound() {
-            let reason = "connections must be above 0, tick and standby limits below 5 s";
+            let reason = "connections and tick limit must be above 0, the standby limit below 5 s";
             return Err(RelayError::Settings(reason.to_owned()));
         }
-        let manager = Manager::new(session::settings(database_url, "relay")?, NoTls);
+        let manager = Manager::new(session::pool_settings(database_url)?, NoTls);
         let pool = Pool::builder(manager)
             .max_size(config.connections_max)
             .runtime(Runtime::Tokio1)

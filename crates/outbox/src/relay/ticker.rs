@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio_postgres::Row;
@@ -15,11 +16,14 @@ use super::shared::{Head, Reading, Shared};
 use super::store::{column, parsed};
 use super::{Config, RelayError, Turn};
 
+/// Longest that dialling or taking over may take.
+const LEAD_MAX: Duration = Duration::from_secs(5);
+
 /// The one part of a relay that numbers changes.
 #[derive(Debug)]
 pub(super) struct Ticker {
     settings: tokio_postgres::Config,
-    limit: std::time::Duration,
+    patience: Patience,
     lease: Lease,
     session: Option<Session>,
 }
@@ -28,7 +32,7 @@ impl Ticker {
     pub(super) fn new(config: &Config, database_url: &SecretString) -> Result<Self, RelayError> {
         Ok(Self {
             settings: tick_settings(database_url)?,
-            limit: config.tick_limit(),
+            patience: Patience::new(config.tick_limit()),
             lease: Lease::Standby,
             session: None,
         })
@@ -38,8 +42,7 @@ impl Ticker {
     pub(super) async fn turn(&mut self, shared: &Shared) -> Result<Turn, RelayError> {
         // Taken before anything is sent, so that the tick begins after they asked.
         let waiting = shared.take_waiting();
-        let turned = tokio::time::timeout(self.limit, self.advance(shared)).await;
-        let turned = turned.unwrap_or(Err(RelayError::Slow));
+        let turned = self.advance(shared).await;
         match &turned {
             Ok(Turn::Idle | Turn::Sealed(_)) => {
                 if let Some(reading) = shared.readings.borrow().as_ref() {
@@ -65,11 +68,14 @@ impl Ticker {
     async fn advance(&mut self, shared: &Shared) -> Result<Turn, RelayError> {
         let session = match self.session.take() {
             Some(session) => session,
-            None => Session::dial(&self.settings).await?,
+            None => {
+                self.lease.step(Input::Disconnected);
+                in_time(LEAD_MAX, Session::dial(&self.settings, self.patience.limit)).await?
+            }
         };
         // Put back only by a turn that ends: one that is dropped half-way leaves no session.
         let turn = if self.lease.next() == Output::TryLock
-            && !lead(&mut self.lease, &session, shared).await?
+            && !in_time(LEAD_MAX, lead(&mut self.lease, &session, shared)).await?
         {
             Turn::Standby
         } else {
@@ -81,7 +87,8 @@ impl Ticker {
 
     async fn tick(&mut self, session: &Session, shared: &Shared) -> Result<Turn, RelayError> {
         let Lease::Leading { n, s1, term } = &self.lease else { return Ok(Turn::Standby) };
-        let (term, row) = (*term, session.seal(*n, *term, s1).await?);
+        let sealing = in_time(self.patience.limit, session.seal(*n, *term, s1));
+        let (term, row) = (*term, self.patience.note(sealing.await)?);
         match self.lease.step(Input::Ticked(seal(&row)?)) {
             Output::Idle => Ok(Turn::Idle),
             Output::Sealed(found) => {
@@ -101,6 +108,41 @@ impl Ticker {
             Output::Disconnect | Output::TryLock | Output::Tick => Ok(Turn::Fenced),
         }
     }
+}
+
+/// How long a seal may take.
+///
+/// A tick takes everything since the last one, in one statement. One that was broken off has left a
+/// larger one behind, so under a fixed limit a backlog once too large would never be sealed again.
+#[derive(Debug)]
+struct Patience {
+    usual: Duration,
+    limit: Duration,
+}
+
+impl Patience {
+    /// Then a backlog needs a person.
+    const LONGEST: Duration = Duration::from_secs(600);
+
+    const fn new(usual: Duration) -> Self {
+        Self { usual, limit: usual }
+    }
+
+    fn note<T>(&mut self, sealed: Result<T, RelayError>) -> Result<T, RelayError> {
+        match &sealed {
+            Ok(_) => self.limit = self.usual,
+            Err(error) if error.is_slow() => self.limit = (self.limit * 2).min(Self::LONGEST),
+            Err(_) => {}
+        }
+        sealed
+    }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, RelayError>>,
+) -> Result<T, RelayError> {
+    tokio::time::timeout(limit, asking).await.unwrap_or(Err(RelayError::Slow))
 }
 
 /// Takes over if nobody else leads: locks, then writes a fresh term, then reads what is sealed.

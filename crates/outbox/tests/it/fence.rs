@@ -1,7 +1,9 @@
 //! Who may number changes, and how a relay learns that it may not any more.
 
+use std::time::Duration;
+
 use bus::Bus;
-use outbox::{RelayError, Turn};
+use outbox::{Config, RelayError, Turn};
 
 use crate::world::{SEAL, World, put};
 
@@ -136,4 +138,23 @@ async fn a_lead_of_more_than_a_thousand_changes_is_cut_into_segments() {
         segments[0].get::<_, uuid::Uuid>("root")
     );
     assert_eq!(segments[1].get::<_, uuid::Uuid>("previous_term"), term);
+}
+
+/// Each tick takes everything that was not sealed, so one that was broken off comes back larger.
+#[tokio::test]
+async fn a_backlog_that_is_too_large_for_the_limit_is_sealed_all_the_same() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let backlog = "insert into outbox.change
+                     (slot, topic, lane, key, version, op, event, schema)
+                   select 0, 'shop.items', 'normal', 'k' || n, 1, 'delete', gen_random_uuid(), '1'
+                     from generate_series(1, 100000) n";
+    client.batch_execute(backlog).await.unwrap();
+    let config = Config { tick_ms_max: 5, standby_ms: 20, ..Config::default() };
+    let relay = world.relay_with(&config, Bus::none()).unwrap();
+    assert!(relay.turn().await.is_err(), "sealed within the limit, so this shows nothing");
+    testkit::within(Duration::from_secs(30), "the backlog is sealed", || async {
+        Ok(relay.turn().await? == Turn::Sealed(100_000))
+    })
+    .await;
 }

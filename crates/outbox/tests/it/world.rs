@@ -64,9 +64,12 @@ impl World {
     }
 
     pub(crate) fn relay(&self, bus: Bus) -> anyhow::Result<Relay> {
-        let config = Config { standby_ms: 20, ..Config::default() };
+        self.relay_with(&Config { standby_ms: 20, ..Config::default() }, bus)
+    }
+
+    pub(crate) fn relay_with(&self, config: &Config, bus: Bus) -> anyhow::Result<Relay> {
         let url = self.database.url().into();
-        Ok(Relay::open(&config, Source::parse("shop")?, &url, bus)?)
+        Ok(Relay::open(config, Source::parse("shop")?, &url, bus)?)
     }
 
     /// A relay without a broker, running.
