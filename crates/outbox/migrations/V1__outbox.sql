@@ -168,6 +168,8 @@ begin
   elsif get_byte(p_payload, 0) in (9, 10, 13, 32)
      or get_byte(p_payload, size - 1) in (9, 10, 13, 32) then
     raise exception 'payload has surrounding whitespace' using errcode = 'SL422';
+  elsif p_payload = 'null'::bytea then
+    raise exception 'payload is null, which no consumer can tell from none' using errcode = 'SL422';
   end if;
   perform convert_from(p_payload, 'UTF8')::json;
 exception when data_exception or statement_too_complex then
@@ -197,6 +199,14 @@ begin
   if p_key is null or octet_length(p_key) not between 1 and 256
      or p_key ~ '[\x01-\x1f\x7f-\x9f]' then
     raise exception 'key is not 1 to 256 bytes without control characters' using errcode = 'SL422';
+  end if;
+  if octet_length(p_tenant) > 128 or p_tenant ~ '[\x01-\x1f\x7f-\x9f]' then
+    raise exception 'tenant is not 0 to 128 bytes without control characters'
+      using errcode = 'SL422';
+  end if;
+  if octet_length(p_trace) > 55 then
+    -- Not a traceparent. A trace is a help; it must not hold up its change.
+    p_trace := null;
   end if;
   if p_expected < 0 then
     raise exception 'expected version is below 0' using errcode = 'SL422';

@@ -93,6 +93,7 @@ async fn what_could_not_travel_is_refused() {
         ("", "no payload"),
         ("{", "payload is not JSON"),
         ("{} {}", "payload is not JSON"),
+        ("null", "payload is null, which no consumer can tell from none"),
         (&deep, "payload is not JSON"),
         (" {}", "payload has surrounding whitespace"),
         ("{}\n", "payload has surrounding whitespace"),
@@ -115,7 +116,26 @@ async fn what_could_not_travel_is_refused() {
         let error = client.query_one(sql, &[&topic, &op, &payload]).await.unwrap_err();
         assert_eq!(error.code().unwrap().code(), "SL422", "{topic} {op}");
     }
+    let sql = "select outbox.append($1, 'a', 'upsert', '{}', p_tenant => $2)";
+    for tenant in ["x".repeat(129), "a\nb".to_owned(), "a\u{85}".to_owned()] {
+        let error = client.query_one(sql, &[&ITEMS, &tenant]).await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "SL422", "{tenant:?}");
+    }
     assert_eq!(count(&client).await, 0);
+}
+
+#[tokio::test]
+async fn a_trace_that_is_too_long_is_left_out_and_holds_up_nothing() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (key, sent) in [("a", trace.to_owned()), ("b", "x".repeat(5_000_000))] {
+        let sql = "select outbox.append($1, $2, 'upsert', '{}', p_trace => $3, p_tenant => $4)";
+        client.query_one(sql, &[&ITEMS, &key, &sent, &"x".repeat(128)]).await.unwrap();
+    }
+    let rows = client.query("select trace from outbox.change order by id", &[]).await.unwrap();
+    let traces: Vec<Option<&str>> = rows.iter().map(|row| row.get("trace")).collect();
+    assert_eq!(traces, [Some(trace), None]);
 }
 
 #[tokio::test]
