@@ -144,6 +144,9 @@ create table inbox.dirty (
 comment on table inbox.dirty is
     'Keys that an index or a cache has yet to notice. Gen comes from a sequence, so that no '
     'value returns. Pages have no number: stream is empty, low and high are 0.';
+comment on column inbox.dirty.since is
+    'Since when the worker has not got round to it; a mark on top of another does not change it.';
+create index dirty_waiting on inbox.dirty (sink, since);
 
 create table inbox.unreadable (
     id bigint generated always as identity primary key,

@@ -1,4 +1,5 @@
--- Forgets what was done; a row that was marked meanwhile stays, for the numbers above those done.
+-- Forgets what was done; a row that was marked meanwhile stays, for the numbers above those done, and
+-- waits from now on like one that was just made.
 with done as (
     select d.sink, d.key, d.stream, d.gen = worked.gen as unchanged, worked.high
     from inbox.dirty as d
@@ -9,7 +10,7 @@ with done as (
     for update of d
 ), kept as (
     update inbox.dirty as d
-    set low = done.high + 1
+    set low = done.high + 1, since = clock_timestamp()
     from done
     where not done.unchanged and (d.sink, d.key, d.stream) = (done.sink, done.key, done.stream)
 )

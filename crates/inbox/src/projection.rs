@@ -91,5 +91,18 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Brings these keys up to date; called again with them until it worked, and whenever they
     /// change. What it reads, it must read after it was called.
-    fn clean(&self, keys: &[String]) -> impl Future<Output = Result<(), Error>> + Send;
+    ///
+    /// Answers the keys to clean in their place, marked when these are forgotten: how a key that
+    /// stands for many is worked off in bounded steps, which a crash does not undo.
+    fn clean(&self, keys: &[String]) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+
+    /// No other process cleans from now on; called before the first batch, and again when that
+    /// had ended and is so once more.
+    fn begin(&self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// Another process may clean from now on: what was cleaned here is no longer kept up to date.
+    /// Not called at an ordinary stop.
+    fn end(&self) {}
 }

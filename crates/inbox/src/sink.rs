@@ -1,38 +1,120 @@
 //! The worker of one sink: what a commit marked dirty is brought up to date, until it worked.
+//!
+//! Of all processes on one database one works at a time: it holds a lock of a session of its own,
+//! and asks that session often enough to notice before anybody else can have the lock.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{ClientWrapper, Object, Pool};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::apply::guard;
 use crate::error::chain;
 use crate::follower::back_off;
 use crate::projection::Sink;
-use crate::store::watch;
-use crate::{Config, Error};
+use crate::store::{self, watch};
+use crate::{Config, Dirty, Error};
 
 /// How many dirty keys are handed over at once.
 const BATCH_LIMIT: i64 = 500;
-/// How often it looks without being woken: another process may have marked keys.
+/// How often it looks without being woken: another process may have marked keys, or ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the session that holds the lock may take to answer. With the interval it stays below
+/// the silence after which the server ends that session.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// Cleans the dirty keys of one sink until `config.stop` is cancelled.
 ///
 /// Woken by commits in this process and by a timer. A key that is marked again while it is cleaned
-/// stays dirty. Run one worker per sink.
+/// stays dirty. Any number of processes may run it: one of them works, the others wait for it to
+/// end. Holds one connection beside those of the pool.
 pub async fn run_sink<S: Sink>(config: Config, pool: Pool, sink: S) -> Result<(), Error> {
-    let stop = config.stop.clone();
+    let mut failures = 0;
+    while !config.stop.is_cancelled() {
+        match Hold::take(&pool, S::NAME, &config.stop).await {
+            Ok(Some(hold)) => {
+                failures = 0;
+                hold.work(&config, &pool, &sink).await;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                failures += 1;
+                let error = chain(&error);
+                tracing::warn!(sink = S::NAME, failures, error, "no worker's lock, trying again");
+                back_off(failures, &config.stop).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The right to clean a sink, until its session ends.
+struct Hold(ClientWrapper);
+
+impl Hold {
+    /// Waits until no other process has it; none when stopped before.
+    async fn take(
+        pool: &Pool,
+        sink: &str,
+        stop: &CancellationToken,
+    ) -> Result<Option<Self>, Error> {
+        let session = Object::take(pool.get().await?);
+        let mut is_told = false;
+        while !watch::hold_sink(&session, sink).await? {
+            if !is_told {
+                tracing::info!(sink, "another process cleans {sink}: waiting for its end");
+                is_told = true;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                () = sleep(LOOK_INTERVAL) => {}
+            }
+        }
+        Ok(Some(Self(session)))
+    }
+
+    /// Works until stopped, or until the right is lost. A batch is never broken off, so that the
+    /// sink need not expect it: what it still does then, another process does again.
+    async fn work<S: Sink>(&self, config: &Config, pool: &Pool, sink: &S) {
+        sink.begin().await;
+        let over = config.stop.child_token();
+        let watch = async {
+            tokio::select! {
+                () = over.cancelled() => {}
+                () = self.lost() => {
+                    sink.end();
+                    over.cancel();
+                    tracing::warn!(sink = S::NAME, "the worker's lock is lost");
+                }
+            }
+        };
+        tokio::join!(watch, clean_until(&over, config, pool, sink));
+    }
+
+    async fn lost(&self) {
+        loop {
+            sleep(LOOK_INTERVAL).await;
+            if !matches!(timeout(ANSWER_WAIT, self.0.check_connection()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+}
+
+async fn clean_until<S: Sink>(over: &CancellationToken, config: &Config, pool: &Pool, sink: &S) {
     let mut marks = config.monitor.marks();
     let mut failures = 0;
-    while !stop.is_cancelled() {
+    while !over.is_cancelled() {
         // Seen before looking, so that a mark made meanwhile wakes the wait below.
         marks.borrow_and_update();
-        match clean(&pool, &sink).await {
+        match clean(pool, sink).await {
             Ok(0) => {
                 failures = 0;
                 tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                    () = over.cancelled() => {}
+                    () = sleep(LOOK_INTERVAL) => {}
                     Ok(()) = marks.changed() => {}
                 }
             }
@@ -46,22 +128,28 @@ pub async fn run_sink<S: Sink>(config: Config, pool: Pool, sink: S) -> Result<()
                     error,
                     "dirty keys stay dirty, trying again"
                 );
-                back_off(failures, &stop).await;
+                back_off(failures, over).await;
             }
         }
     }
-    Ok(())
 }
 
-/// Remembers a batch, has it cleaned, and forgets what was not marked meanwhile.
+/// Remembers a batch, has it cleaned, and forgets what was not marked meanwhile; what the sink
+/// wants cleaned in its place is marked in the same transaction.
 async fn clean<S: Sink>(pool: &Pool, sink: &S) -> Result<usize, Error> {
     let batch = watch::read_dirty(&pool.get().await?, S::NAME, BATCH_LIMIT).await?;
     if batch.is_empty() {
         return Ok(0);
     }
-    let mut keys: Vec<String> = batch.iter().map(|row| row.key.clone()).collect();
-    keys.dedup();
-    guard(sink.clean(&keys)).await?;
-    watch::clean_dirty(&pool.get().await?, S::NAME, &batch).await?;
+    let keys: BTreeSet<String> = batch.iter().map(|row| row.key.clone()).collect();
+    let keys = Vec::from_iter(keys);
+    let rest = guard(sink.clean(&keys)).await?;
+    let rest = rest.into_iter().map(|key| Dirty { sink: S::NAME, key, place: None });
+    let rest = Vec::from_iter(rest);
+    let mut client = pool.get().await?;
+    let tx = client.transaction().await?;
+    watch::clean_dirty(&tx, S::NAME, &batch).await?;
+    store::mark_dirty(&tx, &rest).await?;
+    tx.commit().await?;
     Ok(keys.len())
 }

@@ -8,8 +8,13 @@ create table search.product (
     attributes jsonb not null
 );
 
--- A category that changes finds the documents that show it through this.
-create index product_categories on search.product using gin (categories);
+-- Which products name a category, in order: a category that changes finds the documents that show it
+-- page by page, each page at the price of a page.
+create table search.product_category (
+    category text collate "C",
+    product text collate "C",
+    primary key (category, product)
+);
 
 create table search.category (
     key text collate "C" primary key,
@@ -31,5 +36,6 @@ create table search.index_commit (
 insert into search.index_commit default values;
 
 grant usage on schema search to syncline_service;
-grant select, insert, update, delete on search.product, search.category to syncline_service;
+grant select, insert, update, delete on search.product, search.product_category, search.category
+    to syncline_service;
 grant select, update on search.index_commit to syncline_service;

@@ -211,6 +211,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::Unsound => Self::unavailable("the search index is being opened or rebuilt"),
+            Error::Waiting => Self::unavailable("another process answers searches"),
             Error::Foreign | Error::Index(_) => {
                 tracing::error!(error = chain(&error), "a search failed");
                 Self::unavailable("the search index is being repaired")

@@ -4,8 +4,12 @@
 //! A commit of the index takes four steps: the next commit id is announced in the database; the
 //! index commits under that id; the id is noted; the inbox cleans the dirty keys. A crash between
 //! any two leaves an index that is noted or announced, and dirty keys for whatever it may lack.
+//!
+//! Each process has an index of its own, and one of them at a time keeps its index and answers from
+//! it: the one that holds the worker's lock. The others wait, since nobody keeps theirs.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,6 +25,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::domain::{Parts, compose};
+use crate::due::Due;
 use crate::index::{self, Batch, CommitId, Index, Page, Question};
 use crate::projections::SINK;
 use crate::store;
@@ -33,6 +38,9 @@ const MEND_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const MEND_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// How many documents a rebuild reads at once.
 const PAGE: i64 = 1_000;
+/// How many documents of changed categories are taken into one batch: few enough that a product
+/// that changes meanwhile is found in time.
+const SHARE: usize = 500;
 
 /// Keeps the index equal to the parts.
 #[derive(Debug)]
@@ -40,6 +48,8 @@ pub struct Indexer<I> {
     pool: Pool,
     index: I,
     state: RwLock<State>,
+    /// Whether this process is the one that keeps its index.
+    is_keeper: AtomicBool,
     /// Held by whoever opens, rebuilds or writes.
     turn: Mutex<()>,
     unsound: Notify,
@@ -59,7 +69,7 @@ enum State {
 /// The index as `/sync/status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct IndexStatus {
-    /// `serving`, `rebuilding` or `unsound`.
+    /// `serving`, `rebuilding`, `unsound`, or `waiting` while another process keeps its index.
     pub state: &'static str,
     /// How many documents can be found.
     pub documents: u64,
@@ -70,26 +80,49 @@ pub struct IndexStatus {
 }
 
 impl<I: Index> Indexer<I> {
-    /// A worker over this database and this index, which is opened by the first `mend`.
+    /// A worker over this database and this index, which is opened by the first `mend` after
+    /// `begin`.
     pub fn new(pool: Pool, index: I) -> Self {
         Self {
             pool,
             index,
             state: RwLock::new(State::Unsound),
+            is_keeper: AtomicBool::new(false),
             turn: Mutex::new(()),
             unsound: Notify::new(),
         }
     }
 
+    /// This process keeps its index from now on. Others may have written since it last did, so the
+    /// index is compared with the database before anything is answered from it.
+    pub async fn begin(&self) {
+        // Whoever still rebuilds or writes under an earlier right ends first.
+        let turn = self.turn.lock().await;
+        self.set(State::Unsound);
+        self.is_keeper.store(true, Ordering::Release);
+        drop(turn);
+        self.unsound.notify_one();
+    }
+
+    /// Another process keeps its index from now on: nothing more is answered from this one.
+    pub fn end(&self) {
+        self.is_keeper.store(false, Ordering::Release);
+    }
+
     /// Whether searches are answered.
     pub fn is_serving(&self) -> bool {
-        matches!(self.state(), State::Serving(_))
+        self.is_keeper() && matches!(self.state(), State::Serving(_))
+    }
+
+    fn is_keeper(&self) -> bool {
+        self.is_keeper.load(Ordering::Acquire)
     }
 
     /// The index as it is now.
     pub fn status(&self) -> IndexStatus {
         let state = self.state();
         let (name, commit, rebuilt) = match state {
+            _ if !self.is_keeper() => ("waiting", None, None),
             State::Unsound => ("unsound", None, None),
             State::Rebuilding { done, total } => ("rebuilding", None, Some([done, total])),
             State::Serving(commit) => ("serving", Some(commit.0), None),
@@ -101,7 +134,7 @@ impl<I: Index> Indexer<I> {
     /// of another past shows products that never were, and a rebuild takes seconds.
     pub async fn search(&self, question: Question) -> Result<Page, Error> {
         if !self.is_serving() {
-            return Err(Error::Unsound);
+            return Err(if self.is_keeper() { Error::Unsound } else { Error::Waiting });
         }
         let answer = self.index.search(question).await;
         if answer.is_err() && self.is_serving() {
@@ -124,13 +157,16 @@ impl<I: Index> Indexer<I> {
         let mut pause = MEND_INTERVAL_MIN;
         let work = async {
             loop {
-                if let Err(error) = self.mend().await {
-                    warn!(error = chain(&error), "the index cannot be used, trying again");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(MEND_INTERVAL_MAX);
-                } else {
-                    pause = MEND_INTERVAL_MIN;
-                    self.unsound.notified().await;
+                match self.mend().await {
+                    Ok(()) | Err(Error::Waiting) => {
+                        pause = MEND_INTERVAL_MIN;
+                        self.unsound.notified().await;
+                    }
+                    Err(error) => {
+                        warn!(error = chain(&error), "the index cannot be used, trying again");
+                        sleep(pause).await;
+                        pause = (pause * 2).min(MEND_INTERVAL_MAX);
+                    }
                 }
             }
         };
@@ -139,6 +175,43 @@ impl<I: Index> Indexer<I> {
             () = stop.cancelled() => {}
             () = work => {}
         }
+    }
+
+    /// Brings up to date what is due, and answers what is due in its place: a category's documents
+    /// are taken page by page.
+    async fn work_off(&self, due: &[Due]) -> Result<Vec<Due>, Error> {
+        let (mut keys, mut changed) = (BTreeSet::new(), Vec::new());
+        for due in due {
+            match due {
+                Due::Document(key) => _ = keys.insert(key.clone()),
+                Due::Below(category) => changed.push(category.as_str()),
+                Due::Within(..) => {}
+            }
+        }
+        let mut rest = Vec::new();
+        if !changed.is_empty() {
+            let below = store::list_below(&self.pool.get().await?, &changed).await?;
+            rest.extend(below.into_iter().map(|category| Due::Within(category, None)));
+        }
+        let mut share = SHARE;
+        for due in due {
+            let Due::Within(category, after) = due else { continue };
+            if share == 0 {
+                rest.push(due.clone());
+                continue;
+            }
+            let client = self.pool.get().await?;
+            let page = store::list_within(&client, category, after.as_ref(), share).await?;
+            if let Some(last) = page.last().filter(|_| page.len() == share) {
+                rest.push(Due::Within(category.clone(), Some(last.clone())));
+            }
+            share -= page.len();
+            keys.extend(page);
+        }
+        if !keys.is_empty() {
+            self.update(&Vec::from_iter(keys)).await?;
+        }
+        Ok(rest)
     }
 
     /// Brings the documents with these keys up to date, found when this returns.
@@ -188,6 +261,9 @@ impl<I: Index> Indexer<I> {
         if self.is_serving() {
             return Ok(());
         }
+        if !self.is_keeper() {
+            return Err(Error::Waiting);
+        }
         let result = self.open_or_rebuild().await;
         if result.is_err() {
             self.set(State::Unsound);
@@ -219,12 +295,16 @@ impl<I: Index> Indexer<I> {
         let next = CommitId(Uuid::now_v7());
         let total = store::count_products(&client).await?.unsigned_abs();
         self.set(State::Rebuilding { done: 0, total });
+        store::announce_rebuild(&client, next).await?;
         self.index.clear().await?;
         let mut done = 0_u64;
         let mut after = String::new();
         loop {
             let names = store::list_products(&client, &after, PAGE).await?;
             let Some(last) = names.last() else { break };
+            if !self.is_keeper() {
+                return Err(Error::Waiting);
+            }
             after.clone_from(last);
             let parts = store::read_parts(&client, &names).await?;
             done += parts.products.len() as u64;
@@ -232,7 +312,6 @@ impl<I: Index> Indexer<I> {
             self.set(State::Rebuilding { done, total });
             info!(done, total, "rebuilding the index: {done} of {total} documents");
         }
-        store::announce_rebuild(&client, next).await?;
         self.index.commit(next).await?;
         if !store::note_commit(&client, next).await? {
             return Err(Error::Foreign);
@@ -263,10 +342,19 @@ pub struct Worker<I>(pub Arc<Indexer<I>>);
 impl<I: Index> Sink for Worker<I> {
     const NAME: &'static str = SINK;
 
-    async fn clean(&self, keys: &[String]) -> Result<(), inbox::Error> {
-        let keys: Result<Vec<Key>, _> = keys.iter().map(|key| Key::parse(key)).collect();
-        let keys = keys.map_err(inbox::Error::consumer)?;
-        self.0.update(&keys).await.map_err(inbox::Error::consumer)
+    async fn clean(&self, keys: &[String]) -> Result<Vec<String>, inbox::Error> {
+        let due: Result<Vec<Due>, _> = keys.iter().map(|key| Due::parse(key)).collect();
+        let due = due.map_err(inbox::Error::consumer)?;
+        let rest = self.0.work_off(&due).await.map_err(inbox::Error::consumer)?;
+        Ok(rest.iter().map(Due::to_key).collect())
+    }
+
+    async fn begin(&self) {
+        self.0.begin().await;
+    }
+
+    fn end(&self) {
+        self.0.end();
     }
 }
 
@@ -285,6 +373,9 @@ pub enum Error {
     /// The index has not been opened, or is being rebuilt.
     #[error("search an index that does not agree with the database yet")]
     Unsound,
+    /// Another process keeps its index and answers.
+    #[error("search an index that another process keeps instead")]
+    Waiting,
     /// The database does not know the commit that this index holds: something else writes it.
     #[error("commit an index that belongs to another database, or to another process")]
     Foreign,

@@ -5,11 +5,13 @@
 //! Consumes: `catalog.products` and `catalog.categories`.
 //! Serves: `GET /api/v1/search`, `GET /openapi.json`, `GET /sync/status`.
 //! Promise: a change is found within 200 ms of its commit here, and a search is answered from an
-//! index that agrees with the database or not at all.
+//! index that agrees with the database or not at all. Of several processes one at a time keeps its
+//! index and answers; the others wait, unready, for its end.
 
 mod config;
 mod cursor;
 mod domain;
+mod due;
 mod http;
 mod index;
 mod indexer;

@@ -1,14 +1,13 @@
 //! How search takes what the catalog publishes: each topic writes its own part, and marks the
 //! documents that the worker has to compose again.
 
-use std::collections::BTreeMap;
-
 use contracts::Key;
 use deadpool_postgres::Transaction;
 use inbox::{Change, Dirty, Projection};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::due::Due;
 use crate::store::{self, CategoryRow, ProductRow, Written};
 
 /// The name under which documents are marked dirty.
@@ -79,22 +78,16 @@ impl Projection for Categories {
     }
 
     /// A document shows its categories and is found under those above them, so a change of one
-    /// reaches the documents of all below. Moves within the batch are covered too: whoever moved
-    /// away changed as well.
+    /// reaches the documents of all below, which the worker looks for: however many they are, this
+    /// transaction marks one key. Since it looks after this commit, it misses none: whatever moves
+    /// to or fro meanwhile has changed as well, and marks itself.
     async fn dirty(
         &self,
-        tx: &Transaction<'_>,
+        _tx: &Transaction<'_>,
         changes: &[Change<ShownCategory>],
     ) -> Result<Vec<Dirty>, inbox::Error> {
-        let by_key: BTreeMap<&str, &Change<ShownCategory>> =
-            changes.iter().map(|change| (change.key.as_str(), change)).collect();
-        let keys: Vec<&str> = by_key.keys().copied().collect();
-        let shown = store::list_documents_showing(tx, &keys).await;
-        let shown = shown.map_err(inbox::Error::consumer)?;
-        let marks = shown.into_iter().filter_map(|(category, document)| {
-            Some(by_key.get(category.as_str())?.marks(SINK, document))
-        });
-        Ok(marks.collect())
+        let below = |change: &Change<_>| Due::Below(change.key.clone()).to_key();
+        Ok(changes.iter().map(|change| change.marks(SINK, below(change))).collect())
     }
 }
 

@@ -50,8 +50,6 @@ pub(crate) async fn write_products(
     tx: &Transaction<'_>,
     changes: &[Written<'_, ProductRow<'_>>],
 ) -> Result<(), Error> {
-    let lock = tx.prepare_cached(include_str!("../queries/lock_products.sql")).await?;
-    tx.query_one(&lock, &[]).await?;
     let keys = column(changes, |change| change.key.as_str());
     let versions = column(changes, |change| change.version.get());
     let names = column(changes, |change| change.value.as_ref().map(|row| row.name));
@@ -72,8 +70,6 @@ pub(crate) async fn write_categories(
     tx: &Transaction<'_>,
     changes: &[Written<'_, CategoryRow<'_>>],
 ) -> Result<(), Error> {
-    let lock = tx.prepare_cached(include_str!("../queries/lock_categories.sql")).await?;
-    tx.query_one(&lock, &[]).await?;
     let keys = column(changes, |change| change.key.as_str());
     let versions = column(changes, |change| change.version.get());
     let names = column(changes, |change| change.value.as_ref().map(|row| row.name));
@@ -91,15 +87,24 @@ fn column<'a, T, C>(
     changes.iter().map(cell).collect()
 }
 
-/// The documents that show one of these categories, each after the category that makes them.
-pub(crate) async fn list_documents_showing(
-    tx: &Transaction<'_>,
-    categories: &[&str],
-) -> Result<Vec<(String, String)>, Error> {
-    let list = tx.prepare_cached(include_str!("../queries/list_documents_showing.sql")).await?;
-    let rows = tx.query(&list, &[&categories]).await?;
-    let pair = |row: &Row| Ok((row.try_get("root")?, row.try_get("key")?));
-    rows.iter().map(pair).collect()
+/// These categories and all below them.
+pub(crate) async fn list_below(client: &Client, categories: &[&str]) -> Result<Vec<Key>, Error> {
+    let list = client.prepare_cached(include_str!("../queries/list_below.sql")).await?;
+    let rows = client.query(&list, &[&categories]).await?;
+    rows.iter().map(|row| Ok(Key::parse(row.try_get("key")?)?)).collect()
+}
+
+/// The next products after `after` that name this category, in order.
+pub(crate) async fn list_within(
+    client: &Client,
+    category: &Key,
+    after: Option<&Key>,
+    limit: usize,
+) -> Result<Vec<Key>, Error> {
+    let list = client.prepare_cached(include_str!("../queries/list_within.sql")).await?;
+    let (after, limit) = (after.map_or("", Key::as_str), i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows = client.query(&list, &[&category.as_str(), &after, &limit]).await?;
+    rows.iter().map(|row| Ok(Key::parse(row.try_get("product")?)?)).collect()
 }
 
 /// Every part of the documents with these keys, of one moment.

@@ -1,7 +1,7 @@
 //! Statements beside the books: deliveries, dirty keys, and what `/sync/status` shows.
 
 use contracts::{Digest, Stream, Topic};
-use deadpool_postgres::Client;
+use deadpool_postgres::{Client, ClientWrapper, Transaction};
 use serde::Serialize;
 
 use super::{Copy, pn, position, stream};
@@ -11,6 +11,7 @@ use crate::journal::Via;
 const COUNT_DELIVERIES: &str = include_str!("../../queries/count_deliveries.sql");
 const KEEP_UNREADABLE: &str = include_str!("../../queries/keep_unreadable.sql");
 const TRIM_UNREADABLE: &str = include_str!("../../queries/trim_unreadable.sql");
+const HOLD_SINK: &str = include_str!("../../queries/hold_sink.sql");
 const READ_DIRTY: &str = include_str!("../../queries/read_dirty.sql");
 const CLEAN_DIRTY: &str = include_str!("../../queries/clean_dirty.sql");
 const ASK_REBUILD: &str = include_str!("../../queries/ask_rebuild.sql");
@@ -73,7 +74,13 @@ pub(crate) struct Remembered {
     pub(crate) high: i64,
 }
 
-/// The first dirty keys of a sink.
+/// Takes the right to clean a sink for this session, unless another one has it.
+pub(crate) async fn hold_sink(session: &ClientWrapper, sink: &str) -> Result<bool, Error> {
+    let statement = session.prepare_cached(HOLD_SINK).await?;
+    Ok(session.query_one(&statement, &[&sink]).await?.try_get("is_held")?)
+}
+
+/// The dirty keys of a sink that wait longest.
 pub(crate) async fn read_dirty(
     client: &Client,
     sink: &str,
@@ -94,7 +101,7 @@ pub(crate) async fn read_dirty(
 
 /// Forgets what was brought up to date and not marked again meanwhile.
 pub(crate) async fn clean_dirty(
-    client: &Client,
+    tx: &Transaction<'_>,
     sink: &str,
     worked: &[Remembered],
 ) -> Result<(), Error> {
@@ -102,8 +109,8 @@ pub(crate) async fn clean_dirty(
     let streams: Vec<_> = worked.iter().map(|row| row.stream.as_str()).collect();
     let generations: Vec<_> = worked.iter().map(|row| row.generation).collect();
     let highs: Vec<_> = worked.iter().map(|row| row.high).collect();
-    let statement = client.prepare_cached(CLEAN_DIRTY).await?;
-    client.execute(&statement, &[&sink, &keys, &streams, &generations, &highs]).await?;
+    let statement = tx.prepare_cached(CLEAN_DIRTY).await?;
+    tx.execute(&statement, &[&sink, &keys, &streams, &generations, &highs]).await?;
     Ok(())
 }
 

@@ -150,6 +150,11 @@ impl World {
         Ok((world, run))
     }
 
+    /// Connections of another process.
+    pub(crate) fn own_pool(&self) -> anyhow::Result<Pool> {
+        pool(&self._database)
+    }
+
     pub(crate) fn config(&self) -> Config {
         let source = Source::parse("shop").unwrap();
         Config {

@@ -65,6 +65,10 @@ pub(crate) struct Watched {
     pub(crate) clears: Arc<AtomicUsize>,
     /// How often it committed.
     pub(crate) commits: Arc<AtomicUsize>,
+    /// How many documents its largest batch had.
+    pub(crate) largest: Arc<AtomicUsize>,
+    /// The next attempt to make it anew is refused.
+    pub(crate) refuse_clear: Arc<AtomicBool>,
     /// The next commit is refused and nothing of it done.
     pub(crate) refuse_commit: Arc<AtomicBool>,
     /// The next commit is done, but its answer lost.
@@ -78,6 +82,8 @@ impl Watched {
             inner: Tantivy::new(folder),
             clears: Arc::default(),
             commits: Arc::default(),
+            largest: Arc::default(),
+            refuse_clear: Arc::default(),
             refuse_commit: Arc::default(),
             lose_answer: Arc::default(),
         }
@@ -87,6 +93,11 @@ impl Watched {
     pub(crate) fn cleared(&self) -> usize {
         self.clears.load(Ordering::SeqCst)
     }
+
+    /// How many documents its largest batch had.
+    pub(crate) fn largest(&self) -> usize {
+        self.largest.load(Ordering::SeqCst)
+    }
 }
 
 impl Index for Watched {
@@ -95,11 +106,15 @@ impl Index for Watched {
     }
 
     async fn clear(&self) -> Result<(), IndexError> {
+        if self.refuse_clear.swap(false, Ordering::SeqCst) {
+            return Err(IndexError::failed("clear")("refused for the test"));
+        }
         self.clears.fetch_add(1, Ordering::SeqCst);
         self.inner.clear().await
     }
 
     async fn write(&self, batch: Batch) -> Result<(), IndexError> {
+        self.largest.fetch_max(batch.documents.len(), Ordering::SeqCst);
         self.inner.write(batch).await
     }
 
