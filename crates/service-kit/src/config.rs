@@ -25,8 +25,13 @@ pub struct Config {
     #[arg(long, env = "HTTP_BODY_PAUSE_MS_MAX", default_value_t = 5_000, value_name = "MS")]
     pub http_body_pause_ms_max: u64,
 
-    /// Longest that a connection may stay without a complete request head, in milliseconds; longer
-    /// than the 90 s after which the sidecar closes its idle connections itself.
+    /// Longest that a new connection may stay without its first complete request head, in
+    /// milliseconds.
+    #[arg(long, env = "HTTP_FIRST_HEAD_MS_MAX", default_value_t = 10_000, value_name = "MS")]
+    pub http_first_head_ms_max: u64,
+
+    /// Longest that a connection may stay without a further complete request head, in milliseconds;
+    /// longer than the 90 s after which the sidecar closes its idle connections itself.
     #[arg(long, env = "HTTP_IDLE_MS_MAX", default_value_t = 120_000, value_name = "MS")]
     pub http_idle_ms_max: u64,
 
@@ -34,7 +39,8 @@ pub struct Config {
     #[arg(long, env = "HTTP_REQUESTS_MAX", default_value_t = 512, value_name = "N")]
     pub http_requests_max: usize,
 
-    /// Most open connections at one time; more wait.
+    /// Most open connections at one time; a further one takes the place of the one that was silent
+    /// longest, or waits where all are in work.
     #[arg(long, env = "HTTP_CONNECTIONS_MAX", default_value_t = 2048, value_name = "N")]
     pub http_connections_max: usize,
 

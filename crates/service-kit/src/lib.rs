@@ -9,6 +9,7 @@
 mod app;
 mod body;
 mod config;
+mod connections;
 mod error;
 mod etag;
 mod json;

@@ -1,6 +1,6 @@
 //! The accept loop: bounded connections, bounded silence, and an orderly end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1};
@@ -11,15 +11,17 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
 };
-use tower::ServiceExt as _;
+use tower::{ServiceExt as _, service_fn};
+
+use crate::connections::{Connection, Connections};
 
 /// Limits on connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connections_max: usize,
+    pub(crate) first_head_max: Duration,
     pub(crate) idle_max: Duration,
 }
 
@@ -27,9 +29,9 @@ pub(crate) struct Limits {
 pub(crate) struct Server {
     app: Router,
     limits: Limits,
-    permits: Arc<Semaphore>,
+    connections: Connections,
     graceful: GracefulShutdown,
-    connections: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Server {
@@ -37,9 +39,9 @@ impl Server {
         Self {
             app,
             limits,
-            permits: Arc::new(Semaphore::new(limits.connections_max)),
+            connections: Connections::new(limits.connections_max),
             graceful: GracefulShutdown::new(),
-            connections: JoinSet::new(),
+            tasks: JoinSet::new(),
         }
     }
 
@@ -47,62 +49,78 @@ impl Server {
     pub(crate) async fn accept(&mut self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
-            let permit = tokio::select! {
-                () = &mut stop => return,
-                permit = Arc::clone(&self.permits).acquire_owned() => permit,
-            };
-            let permit = permit.expect("the semaphore is never closed");
             let accepted = tokio::select! {
                 () = &mut stop => return,
                 accepted = listener.accept() => accepted,
             };
-            match accepted {
-                Ok((stream, _)) => {
-                    let connection = self.connection(stream);
-                    self.connections.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    self.refused(&error).await;
+                    continue;
                 }
-                Err(error) => refused(&error).await,
-            }
-            while self.connections.try_join_next().is_some() {}
+            };
+            let (connection, place) = tokio::select! {
+                () = &mut stop => return,
+                placed = self.connections.place() => placed,
+            };
+            let served = self.serve(stream, connection);
+            self.tasks.spawn(async move {
+                served.await;
+                drop(place);
+            });
+            while self.tasks.try_join_next().is_some() {}
         }
     }
 
     /// Lets requests in work finish; what is still open at the limit is cut.
     pub(crate) async fn drain(mut self, limit: Duration) {
         if tokio::time::timeout(limit, self.graceful.shutdown()).await.is_err() {
-            tracing::warn!(open = self.connections.len(), "cutting connections: not done in time");
+            tracing::warn!(open = self.tasks.len(), "cutting connections: not done in time");
         }
-        self.connections.shutdown().await;
+        self.tasks.shutdown().await;
     }
 
-    fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
+    fn serve(
+        &self,
+        stream: TcpStream,
+        connection: Connection,
+    ) -> impl Future<Output = ()> + Send + 'static {
         // Answers are small: waiting to fill a packet would only add delay.
         let _ = stream.set_nodelay(true);
-        let app = self
-            .app
-            .clone()
-            .map_request(|request: hyper::Request<Incoming>| request.map(Body::new));
-        let connection = http1::Builder::new()
+        let (app, asked) = (self.app.clone(), connection.clone());
+        let app = service_fn(move |request: hyper::Request<Incoming>| {
+            let (app, asked) = (app.clone(), asked.clone());
+            async move {
+                let _work = asked.work();
+                app.oneshot(request.map(Body::new)).await
+            }
+        });
+        let watched = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.idle_max)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-        let watched = self.graceful.watch(connection);
+        let watched = self.graceful.watch(watched);
+        let first_head_max = self.limits.first_head_max;
         async move {
-            if let Err(error) = watched.await {
+            let ended = tokio::select! {
+                ended = watched => ended,
+                () = connection.closed(first_head_max) => return,
+            };
+            if let Err(error) = ended {
                 tracing::debug!(error = crate::error::chain(&error), "a connection broke off");
             }
         }
     }
-}
 
-/// Out of file handles is the usual reason; trying again at once would only burn the processor.
-async fn refused(error: &io::Error) {
-    let passing = [io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
-    if !passing.contains(&error.kind()) {
-        tracing::warn!(error = %error, "could not accept a connection");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    /// Out of file handles is the usual reason: a silent connection gives back one, and trying again
+    /// at once would only burn the processor.
+    async fn refused(&self, error: &io::Error) {
+        let passing = [io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
+        if !passing.contains(&error.kind()) {
+            tracing::warn!(error = %error, "could not accept a connection");
+            self.connections.make_room();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }

@@ -102,6 +102,7 @@ impl Service {
         let address = listener.local_addr().map_err(Error::Signals)?;
         let limits = Limits {
             connections_max: self.config.http_connections_max.max(1),
+            first_head_max: Duration::from_millis(self.config.http_first_head_ms_max),
             idle_max: Duration::from_millis(self.config.http_idle_ms_max),
         };
         let mut server = Server::new(self.app(routes), limits);

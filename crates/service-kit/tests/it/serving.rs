@@ -9,7 +9,11 @@ use axum::{
 };
 use opentelemetry::trace::TraceContextExt as _;
 use service_kit::{Json, Problem, Service};
-use tokio::sync::Notify;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Notify,
+};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::world::{Running, config};
@@ -170,11 +174,84 @@ async fn a_request_that_takes_too_long_is_given_up() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
     let service = started(&["--http-idle-ms-max", "20"]).await;
-    let mut silent = tokio::net::TcpStream::connect(service.address).await.unwrap();
+    let mut silent = TcpStream::connect(service.address).await.unwrap();
+    assert!(is_closed(&mut silent).await, "the connection is still open");
+}
+
+#[tokio::test]
+async fn a_connection_that_never_asks_is_closed_long_before_one_that_did() {
+    let service = started(&["--http-first-head-ms-max", "100"]).await;
+    let mut asked = TcpStream::connect(service.address).await.unwrap();
+    exchange(&mut asked).await;
+    let mut silent = TcpStream::connect(service.address).await.unwrap();
+    silent.write_all(b"GET /heal").await.unwrap();
+    assert!(is_closed(&mut silent).await);
+    exchange(&mut asked).await;
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let service = started(&["--http-connections-max", "3"]).await;
+    let mut oldest = TcpStream::connect(service.address).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(service.address).await.unwrap();
+        exchange(&mut stream).await;
+        held.push(stream);
+    }
+    for _ in 0..5 {
+        let mut probe = TcpStream::connect(service.address).await.unwrap();
+        exchange(&mut probe).await;
+        held.push(probe);
+    }
+    assert!(is_closed(&mut oldest).await);
+    let mut newest = held.pop().unwrap();
+    exchange(&mut newest).await;
+}
+
+#[tokio::test]
+async fn a_connection_with_a_request_in_work_is_not_closed_for_another() {
+    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (enter, left) = (Arc::clone(&entered), Arc::clone(&leave));
+    let wait = get(|| async move {
+        enter.notify_one();
+        left.notified().await;
+        "done"
+    });
+    let service = Service::start("sample", &config(&["--http-connections-max", "1"])).unwrap();
+    let service = Running::start(service, routes().route("/wait", wait)).await;
+    let waiting = reqwest::get(service.url("/wait"));
+    let others = async {
+        entered.notified().await;
+        let mut probe = TcpStream::connect(service.address).await.unwrap();
+        let kept_out = tokio::time::timeout(Duration::from_millis(200), exchange(&mut probe));
+        assert!(kept_out.await.is_err());
+        leave.notify_one();
+    };
+    let (waited, ()) = tokio::join!(waiting, others);
+    assert_eq!(waited.unwrap().text().await.unwrap(), "done");
+    // Now that it is idle it makes room.
+    assert_eq!(service.get("/healthz").await.status(), 200);
+}
+
+/// Asks for a probe on this connection and reads its answer, which must come soon.
+async fn exchange(stream: &mut TcpStream) {
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("open");
     let mut answer = Vec::new();
-    let read = tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut answer);
-    let ended = tokio::time::timeout(Duration::from_secs(5), read).await;
-    assert!(ended.is_ok(), "the connection is still open");
+    let read = async {
+        while !answer.ends_with(b"\r\n\r\nok") {
+            assert_ne!(stream.read_buf(&mut answer).await.expect("open"), 0, "it was closed");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer in time");
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    let read = stream.read_to_end(&mut rest);
+    // A reset is an end too.
+    tokio::time::timeout(Duration::from_secs(5), read).await.is_ok()
 }
 
 #[tokio::test]
