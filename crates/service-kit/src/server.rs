@@ -113,8 +113,8 @@ impl Server {
         }
     }
 
-    /// Out of file handles is the usual reason: a silent connection gives back one, and trying again
-    /// at once would only burn the processor.
+    /// Out of file handles is the usual reason: a silent connection gives one back, and trying
+    /// again at once would only burn the processor.
     async fn refused(&self, error: &io::Error) {
         let passing = [io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
         if !passing.contains(&error.kind()) {
