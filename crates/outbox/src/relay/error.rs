@@ -73,6 +73,14 @@ pub enum RelayError {
         /// The source asked.
         source_name: Source,
     },
+    /// No segment holds the number, although it lies between floor and head.
+    #[error("stream {stream}: no segment holds number {pn}")]
+    Gap {
+        /// The stream.
+        stream: Stream,
+        /// The number.
+        pn: Pn,
+    },
     /// Rows of a segment are gone, although its numbers are above the floor. Never numbered.
     #[error("stream {stream}: the segment from {first} has {found} rows, not {expected}")]
     Damaged {
@@ -117,7 +125,7 @@ impl From<&RelayError> for Problem {
             RelayError::BadRequest(_) | RelayError::ForeignTopic { .. } => {
                 Self::new(400, "bad-request", "The request cannot be understood")
             }
-            RelayError::Damaged { .. } | RelayError::Row(_) => {
+            RelayError::Gap { .. } | RelayError::Damaged { .. } | RelayError::Row(_) => {
                 Self::new(500, "damaged", "Rows of the outbox are gone or unreadable")
             }
             RelayError::OtherSystem

@@ -14,7 +14,7 @@ use protocol::relay::{self, Held, Limits, cut};
 
 use super::RelayError;
 use super::shared::Shared;
-use super::store::{Room, Segment, Store, StoredStream, column, parsed};
+use super::store::{Room, Store, StoredStream, column, parsed};
 
 /// Most bytes of an answer, unless it is a single change: a sidecar carries 4 MiB.
 pub(super) const ANSWER_BYTES_MAX: i64 = 1 << 20;
@@ -107,7 +107,7 @@ pub(super) async fn read(
     for segment in store.segments(stream, after, SEGMENTS_MAX).await? {
         let next = run.next();
         if segment.first > next {
-            return Err(damaged(store, stream, after, &segment, 0).await);
+            break;
         }
         if run.changes.is_empty() {
             let inside = segment.first < next;
@@ -117,7 +117,10 @@ pub(super) async fn read(
         let rows = store.changes(stored, &segment, skip, left).await?;
         let found = rows.first().map_or(Ok(0), |row| column(row, "found"))?;
         if found != segment.last.get() - segment.first.get() + 1 {
-            return Err(damaged(store, stream, after, &segment, found).await);
+            let expected = segment.last.get() - segment.first.get() + 1;
+            let (name, first) = (stream.clone(), segment.first);
+            let damage = RelayError::Damaged { stream: name, first, found, expected };
+            return Err(damaged(store, (stream, after), damage).await);
         }
         for row in &rows {
             let numbered = numbered(row, segment.term)?;
@@ -134,29 +137,24 @@ pub(super) async fn read(
             break;
         }
     }
+    if run.changes.is_empty() && after < stored.head {
+        let gap = RelayError::Gap { stream: stream.clone(), pn: run.first };
+        return Err(damaged(store, (stream, after), gap).await);
+    }
     Ok(run)
 }
 
-/// Rows are missing: either retention took them meanwhile, or somebody deleted them by hand. A
-/// missing row shifts the numbers behind it, so nothing of the segment is numbered.
-async fn damaged(
-    store: &Store,
-    stream: &Stream,
-    after: Pn,
-    segment: &Segment,
-    found: i64,
-) -> RelayError {
+/// What follows is not whole: either retention took it meanwhile, or somebody deleted it by hand.
+/// A missing row shifts the numbers behind it, so nothing of its segment is numbered.
+async fn damaged(store: &Store, (stream, after): (&Stream, Pn), damage: RelayError) -> RelayError {
     match store.stream(stream, after).await {
         Err(error) => error,
         Ok((Some(stored), _)) if after < stored.floor => {
             RelayError::BelowFloor { stream: stream.clone(), floor: stored.floor }
         }
         Ok(_) => {
-            let expected = segment.last.get() - segment.first.get() + 1;
-            let (stream, first) = (stream.clone(), segment.first);
-            let error = RelayError::Damaged { stream, first, found, expected };
-            tracing::error!(error = %error, "{error}");
-            error
+            tracing::error!(stream = %stream, error = %damage, "{damage}");
+            damage
         }
     }
 }

@@ -83,6 +83,10 @@ fn check(shared: &Shared, request: &SyncRequest) -> Result<(), RelayError> {
         return Err(RelayError::ForeignTopic { topic: topic.clone(), source_name });
     }
     let mut seen = BTreeSet::new();
+    if let Some(topic) = request.topics.iter().find(|topic| !seen.insert(*topic)) {
+        return Err(RelayError::BadRequest(format!("{topic} is named twice")));
+    }
+    let mut seen = BTreeSet::new();
     for position in request.positions.iter().flatten() {
         let stream = &position.stream;
         if !seen.insert(stream) {

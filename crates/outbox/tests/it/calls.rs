@@ -240,6 +240,32 @@ async fn a_segment_whose_rows_were_deleted_is_never_numbered() {
     running.stop().await;
 }
 
+/// An empty answer below the head would be taken for "not yet", for ever.
+#[tokio::test]
+async fn numbers_that_no_segment_holds_are_an_alarm_and_never_an_empty_answer() {
+    let (_world, client, running) = world().await;
+    let (_, answer) = running.sync("index", Value::Null).await.unwrap();
+    let root = answer["root"].clone();
+    for key in ["a", "b", "c"] {
+        put(&client, key, "{}").await.unwrap();
+        running.sync("index", Value::Null).await.unwrap();
+    }
+    let (_, answer) = running.sync("index", Value::Null).await.unwrap();
+    let term = answer["streams"][0]["term"].clone();
+    for (gone, after, its, left) in [(3_i64, 2, &term, 2), (1, 0, &root, 0)] {
+        client.execute("delete from outbox.segment where first = $1", &[&gone]).await.unwrap();
+        let (status, problem) = feed(&running, after, its, 10).await;
+        assert_eq!((status.as_u16(), &problem["code"]), (500, &json!("damaged")), "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.ends_with(&format!("no segment holds number {gone}")), "{detail}");
+        // What lies before the gap is whole.
+        let (status, answer) = feed(&running, 0, &root, 10).await;
+        let read = numbered(&answer).map_or(0, |changes| changes.len());
+        assert_eq!((status.is_success(), read), (left > 0, left));
+    }
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn the_snapshot_shows_every_entity_once_with_heads_that_include_it() {
     let (_world, client, running) = world().await;
@@ -303,6 +329,7 @@ async fn requests_that_cannot_be_understood_are_told_why() {
         ("shop", call("", json!([ITEMS]), Value::Null), 400),
         ("shop", call("c", json!([]), Value::Null), 400),
         ("shop", call("c", json!(["mall.items"]), Value::Null), 400),
+        ("shop", call("c", json!([ITEMS, ITEMS]), Value::Null), 400),
         ("shop", call("c", json!([ITEMS]), twice), 400),
         ("shop", call("c", json!([ITEMS]), stray), 400),
         ("mall", call("c", json!([ITEMS]), Value::Null), 404),
