@@ -85,9 +85,9 @@ fn described() -> OpenApiRouter<Documents> {
 #[into_params(parameter_in = Query)]
 struct Parameters {
     /// Words, at most 16, that a product must have in its name, SKU, attributes or categories; the
-    /// last may be the beginning of one. Case and accents make no difference. A word ends at a blank
-    /// or a mark, so of Chinese, Japanese or Thai text only the beginning is found. A word of more
-    /// than 64 bytes finds nothing. Any text is allowed; without words everything is found.
+    /// last may be the beginning of one. Case and accents make no difference. A word ends at a
+    /// blank or a mark, so of Chinese, Japanese or Thai text only the beginning is found. A word of
+    /// more than 64 bytes finds nothing. Any text is allowed; without words everything is found.
     #[validate(length(max = 200, message = "must have at most 200 characters"))]
     #[param(max_length = 200)]
     q: Option<String>,

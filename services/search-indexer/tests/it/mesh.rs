@@ -214,7 +214,7 @@ async fn a_change_at_the_source_is_found_here_a_moment_later() {
     mesh.until_total("q=hoodie", 1).await;
 }
 
-/// A machine that stalls spoils a try, so one of a few must hold; what is slow by itself spoils all.
+/// A machine that stalls spoils a try, so one of a few must hold; what is slow itself spoils all.
 #[expect(clippy::panic, clippy::print_stdout, reason = "it fails the test, and shows its figures")]
 async fn slowest_of_ten(what: &str, limit: Duration, round: impl AsyncFn(&str) -> Duration) {
     let mut tries = Vec::new();
@@ -271,8 +271,9 @@ async fn a_change_is_found_within_200_ms_of_its_apply() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_on_the_wire() {
     let mesh = Mesh::start().await;
+    let long = "x".repeat(65);
     let product = json!({"sku": "?", "name": "Chaz Hoodie", "categories": ["tops", "later"],
-        "attributes": {"category": "knit", "weight": 0.5, "organic": true, "text": "x".repeat(65)}});
+        "attributes": {"category": "knit", "weight": 0.5, "organic": true, "text": long}});
     mesh.put("catalog.categories", "tops", &category("Tops")).await;
     mesh.put("catalog.products", "MH01", &product).await;
     mesh.put("catalog.products", "MH02", &hoodie("Black")).await;
