@@ -7,4 +7,5 @@ mod document;
 mod index;
 mod indexer;
 mod mesh;
+mod replicas;
 mod world;
