@@ -8,8 +8,8 @@ create table search.product (
     attributes jsonb not null
 );
 
--- Which products name a category, in order: a category that changes finds the documents that show it
--- page by page, each page at the price of a page.
+-- Which products name a category, in order: a category that changes finds the documents that show
+-- it page by page, each page at the price of a page.
 create table search.product_category (
     category text collate "C",
     product text collate "C",
