@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::join;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -37,8 +38,42 @@ pub(super) async fn run(shared: &Arc<Shared>, stop: &CancellationToken) {
     }
 }
 
-/// Publishes all streams until the term ends.
+/// How seldom the marks are saved: a successor repeats at most about this much.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Publishes until the term ends, and remembers how far that went.
 async fn during(shared: &Arc<Shared>, term: Term, stop: &CancellationToken) {
+    let ended = CancellationToken::new();
+    let carrying = async {
+        carry(shared, term, stop).await;
+        ended.cancel();
+    };
+    join(carrying, save_marks(shared, term, &ended)).await;
+}
+
+/// Saves the marks of all streams now and then, and in the end.
+async fn save_marks(shared: &Shared, term: Term, ended: &CancellationToken) {
+    let mut saved = shared.published().clone();
+    let mut ending = false;
+    while !ending {
+        ending = tokio::time::timeout(SAVE_EVERY, ended.cancelled()).await.is_ok();
+        let marks = shared.published().clone();
+        if marks == saved {
+            continue;
+        }
+        match shared.store.save_marks(&marks, term).await {
+            Ok(()) => saved = marks,
+            Err(error) => {
+                // A successor repeats more; nothing is lost.
+                let (source, cause) = (&shared.source, chain(&error));
+                tracing::warn!(source = %source, error = cause, "marks of {source} not saved");
+            }
+        }
+    }
+}
+
+/// Publishes all streams until the term ends.
+async fn carry(shared: &Arc<Shared>, term: Term, stop: &CancellationToken) {
     let mut readings = shared.readings.subscribe();
     let mut carried = BTreeSet::new();
     let mut carriers = FuturesUnordered::new();
@@ -75,7 +110,7 @@ struct Carrier {
 impl Carrier {
     fn new(shared: Arc<Shared>, stream: Stream, mark: Pn) -> Self {
         let readings = shared.readings.subscribe();
-        let window = Window::new(mark, Duration::ZERO);
+        let window = Window::new(mark);
         let (start, lane, cut) = (Instant::now(), Lane::default(), VecDeque::new());
         Self { shared, stream, window, start, lane, cut, readings }
     }
@@ -86,16 +121,11 @@ impl Carrier {
             let Some(head) = self.head(term) else { break };
             answer = match self.window.step(self.now(), head, answer) {
                 Step::Publish { after } => self.publish(after, head).await,
-                Step::Save(mark) => self.save(mark).await,
                 Step::Wait(until) => {
                     self.wait(until, stop).await;
                     Answer::Passed
                 }
             };
-        }
-        self.window.note(self.now(), answer);
-        if let Some(mark) = self.window.unsaved() {
-            self.save(mark).await;
         }
     }
 
@@ -153,18 +183,6 @@ impl Carrier {
         };
         let run = feed::read(store, (&self.stream, &stored), (after, term), READ).await?;
         Ok(run.messages(&self.shared.source, &self.stream, head).into())
-    }
-
-    async fn save(&self, mark: Pn) -> Answer {
-        match self.shared.store.save_mark(&self.stream, mark).await {
-            Ok(()) => Answer::Saved(mark),
-            Err(error) => {
-                // A successor repeats more; nothing is lost.
-                let (stream, cause) = (&self.stream, chain(&error));
-                tracing::warn!(stream = %stream, error = cause, "mark of {stream} not saved");
-                Answer::NotSaved
-            }
-        }
     }
 
     async fn wait(&mut self, until: Option<Duration>, stop: &CancellationToken) {

@@ -1,5 +1,7 @@
 //! The statements of a relay that answer and remember; ticks have a session of their own.
 
+use std::collections::BTreeMap;
+
 use deadpool_postgres::{Client, Pool};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
@@ -207,9 +209,15 @@ impl Store {
         Ok(rows)
     }
 
-    /// Saves up to where the broker has a stream.
-    pub(super) async fn save_mark(&self, stream: &Stream, mark: Pn) -> Result<(), RelayError> {
-        self.query(SAVE_MARKS, &[&vec![stream.as_str()], &vec![mark.get()]]).await.map(drop)
+    /// Saves up to where the broker has each stream, while this term lasts.
+    pub(super) async fn save_marks(
+        &self,
+        marks: &BTreeMap<Stream, Pn>,
+        term: Term,
+    ) -> Result<(), RelayError> {
+        let streams: Vec<&str> = marks.keys().map(Stream::as_str).collect();
+        let numbers: Vec<i64> = marks.values().map(|pn| pn.get()).collect();
+        self.query(SAVE_MARKS, &[&streams, &numbers, &term.get()]).await.map(drop)
     }
 
     /// Who follows this source, a row for each stream that it reported.

@@ -126,6 +126,11 @@ impl Confirmations {
         })
     }
 
+    /// Everything is stored anew when it is said next.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn remember(&self, consumer: &str, confirmation: &Confirmation) {
         let stored = Stored { confirmation: confirmation.clone(), at: Instant::now() };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,10 +157,11 @@ async fn confirm(
     let other = || RelayError::OtherIdentity(consumer.to_owned());
     if !shared.confirmations.is_due(consumer, confirmation) {
         // Another relay may have entered the name meanwhile, or an operator released it.
-        return match shared.store.identity(consumer).await? {
-            Some(identity) if identity != confirmation.identity => Err(other()),
-            _ => Ok(()),
-        };
+        match shared.store.identity(consumer).await? {
+            Some(identity) if identity == confirmation.identity => return Ok(()),
+            Some(_) => return Err(other()),
+            None => {}
+        }
     }
     if !shared.store.confirm(consumer, confirmation, n).await? {
         return Err(other());

@@ -159,19 +159,21 @@ async fn lead(lease: &mut Lease, session: &Session, shared: &Shared) -> Result<b
     let mut marks = BTreeMap::new();
     for row in session.streams().await? {
         let stream = parsed(&row, "stream", Stream::parse)?;
-        let mark = pn(column(&row, "mark")?)?;
         let head = Head {
             topic: parsed(&row, "topic", Topic::parse)?,
             pn: pn(column(&row, "head")?)?,
             term: Term::new(column(&row, "term")?),
         };
-        marks.insert(stream.clone(), mark);
+        // A mark above the head is from another past of this source.
+        marks.insert(stream.clone(), pn(column(&row, "mark")?)?.min(head.pn));
         heads.insert(stream, head);
     }
     let root = Term::new(column(&row, "root")?);
     lease.step(Input::TookOver { n, s1: column(&row, "s1")?, term });
     tracing::info!(source = %shared.source, term = %term, "leading source {}", shared.source);
     shared.published().clone_from(&marks);
+    // Another relay, or a restore, may have changed what was stored since we stored it.
+    shared.confirmations.forget();
     let reading = Reading { n, term, root, heads, marks: Arc::new(marks) };
     shared.readings.send_replace(Some(Arc::new(reading)));
     Ok(true)

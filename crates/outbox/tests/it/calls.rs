@@ -140,6 +140,36 @@ async fn a_consumer_is_registered_and_its_positions_are_set_never_maximised() {
     running.stop().await;
 }
 
+/// Nothing changes in what the consumer says, so only the relay can notice.
+#[tokio::test]
+async fn what_the_source_forgot_of_a_consumer_is_stored_again_at_once() {
+    let (_world, client, running) = world().await;
+    for n in 0..3 {
+        put(&client, &format!("k{n}"), "{}").await.unwrap();
+    }
+    let (_, answer) = running.sync("index", Value::Null).await.unwrap();
+    let term = answer["streams"][0]["term"].clone();
+    testkit::eventually("the position is stored", || async {
+        running.sync("index", position(3, &term)).await?;
+        Ok(stored(&client).await == [(Some(3), None)])
+    })
+    .await;
+
+    client.batch_execute("delete from outbox.consumer").await.unwrap();
+    running.sync("index", position(3, &term)).await.unwrap();
+    assert_eq!(stored(&client).await, [(Some(3), None)], "after an operator removed it");
+
+    let restored = "update outbox.consumer_position set pn = 1;
+                    update outbox.tick set term = gen_random_uuid()";
+    client.batch_execute(restored).await.unwrap();
+    testkit::eventually("the relay leads again and answers", || async {
+        Ok(running.sync("index", position(3, &term)).await?.0 == 200)
+    })
+    .await;
+    assert_eq!(stored(&client).await, [(Some(3), None)], "after a restore");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_name_belongs_to_its_first_identity() {
     let (_world, client, running) = world().await;

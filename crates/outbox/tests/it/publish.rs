@@ -8,8 +8,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use contracts::Envelope;
+use outbox::Turn;
 
 use crate::world::{Running, World, items, put, remove};
+
+const SAVE_MARKS: &str = include_str!("../../queries/save_marks.sql");
 
 /// Keeps every envelope of the items as it came.
 #[derive(Default)]
@@ -128,6 +131,52 @@ async fn a_successor_publishes_again_from_the_saved_mark() {
     testkit::eventually("it publishes again", || async { Ok(inbox.ranges().contains(&(2, 3))) })
         .await;
     successor.stop().await;
+}
+
+#[tokio::test]
+async fn a_mark_beyond_the_head_withholds_nothing() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    put(&client, "a", "{}").await.unwrap();
+    let relay = world.relay(Bus::none()).unwrap();
+    assert_eq!(relay.turn().await.unwrap(), Turn::Sealed(1));
+    drop(relay);
+    let mark = "insert into outbox.publish_mark values ('shop.items.normal', 99)";
+    client.batch_execute(mark).await.unwrap();
+    let hub = Memory::new();
+    let (inbox, _bus) = Inbox::join(&hub);
+    let running = Running::start(world.relay(Bus::memory(&hub)).unwrap());
+    running.leading().await;
+    put(&client, "b", "{}").await.unwrap();
+    inbox.reaches(2).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn marks_are_saved_lazily_and_not_by_a_relay_that_was_fenced() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let sql = "update outbox.tick set term = gen_random_uuid() returning term";
+    let former: uuid::Uuid = client.query_one(sql, &[]).await.unwrap().get("term");
+    let save = async |term: uuid::Uuid, mark: i64| {
+        client
+            .execute(SAVE_MARKS, &[&["shop.items.normal"].as_slice(), &[mark].as_slice(), &term])
+            .await
+            .unwrap()
+    };
+    let durable = async || -> String {
+        client.query_one("show synchronous_commit", &[]).await.unwrap().get(0)
+    };
+    client.batch_execute("begin").await.unwrap();
+    assert_eq!(save(former, 5).await, 1);
+    assert_eq!(durable().await, "off");
+    client.batch_execute("commit").await.unwrap();
+    assert_eq!(durable().await, "on");
+    let term: uuid::Uuid = client.query_one(sql, &[]).await.unwrap().get("term");
+    assert_eq!(save(former, 4).await, 0);
+    assert_eq!(save(term, 7).await, 1);
+    let sql = "select pn from outbox.publish_mark";
+    assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>("pn"), 7);
 }
 
 #[tokio::test]

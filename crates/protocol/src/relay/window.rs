@@ -17,8 +17,6 @@ pub struct Window {
     in_flight: bool,
     failures: u32,
     not_before: Duration,
-    saved: Pn,
-    saved_at: Duration,
 }
 
 /// What happened.
@@ -31,10 +29,6 @@ pub enum Answer {
         /// Evenly distributed over all values.
         random: u64,
     },
-    /// The mark was saved at this number.
-    Saved(Pn),
-    /// The mark could not be saved; it is tried again after the usual pause.
-    NotSaved,
     /// Time passed.
     Passed,
 }
@@ -47,50 +41,27 @@ pub enum Step {
         /// The last number accepted.
         after: Pn,
     },
-    /// Save this number as the mark.
-    Save(Pn),
     /// Wait for an answer, a seal, or until this moment.
     Wait(Option<Duration>),
 }
 
 impl Window {
-    /// How seldom the mark is saved: a successor repeats at most about this much.
-    pub const SAVE_EVERY: Duration = Duration::from_secs(1);
     /// When to try again after an unknown outcome.
     pub const SCHEDULE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
     /// Starts at the saved mark.
-    pub const fn new(mark: Pn, now: Duration) -> Self {
+    pub const fn new(mark: Pn) -> Self {
         Self {
             head: mark,
             accepted: mark,
             in_flight: false,
             failures: 0,
             not_before: Duration::ZERO,
-            saved: mark,
-            saved_at: now,
         }
-    }
-
-    /// The last number that the broker has.
-    pub const fn accepted(&self) -> Pn {
-        self.accepted
-    }
-
-    /// The number to save at the end, if it is not saved yet.
-    pub fn unsaved(&self) -> Option<Pn> {
-        (self.accepted > self.saved).then_some(self.accepted)
     }
 
     /// Takes in what happened and the newest number; answers what to do.
     pub fn step(&mut self, now: Duration, head: Pn, answer: Answer) -> Step {
-        self.note(now, answer);
-        self.head = self.head.max(head);
-        self.decide(now)
-    }
-
-    /// Takes in what happened when nothing more is to be done.
-    pub fn note(&mut self, now: Duration, answer: Answer) {
         match answer {
             Answer::Accepted(last) => {
                 self.in_flight = false;
@@ -102,32 +73,17 @@ impl Window {
                 self.failures = self.failures.saturating_add(1);
                 self.not_before = now + Self::SCHEDULE.wait(self.failures, random);
             }
-            Answer::Saved(pn) => {
-                self.saved = self.saved.max(pn);
-                self.saved_at = now;
-            }
-            Answer::NotSaved => self.saved_at = now,
             Answer::Passed => {}
         }
-    }
-
-    fn decide(&mut self, now: Duration) -> Step {
-        if self.in_flight {
+        self.head = self.head.max(head);
+        if self.in_flight || self.head <= self.accepted {
             return Step::Wait(None);
         }
-        let save_at = self.unsaved().map(|pn| (pn, self.saved_at + Self::SAVE_EVERY));
-        match save_at {
-            Some((pn, at)) if now >= at => return Step::Save(pn),
-            _ => {}
+        if now < self.not_before {
+            return Step::Wait(Some(self.not_before));
         }
-        let publish_at = (self.head > self.accepted).then_some(self.not_before);
-        match publish_at {
-            Some(at) if now >= at => {
-                self.in_flight = true;
-                Step::Publish { after: self.accepted }
-            }
-            _ => Step::Wait(publish_at.into_iter().chain(save_at.map(|(_, at)| at)).min()),
-        }
+        self.in_flight = true;
+        Step::Publish { after: self.accepted }
     }
 }
 
