@@ -22,8 +22,8 @@ const STREAMS: &str = include_str!("../../queries/streams.sql");
 const OPTIONS: &str = "-c enable_seqscan=off -c jit=off -c synchronous_commit=on \
                        -c idle_in_transaction_session_timeout=2s";
 
-/// Most that an answer may take.
-const POOL_OPTIONS: &str = "-c statement_timeout=10s";
+/// Nobody waits for an answer any longer.
+const POOL_OPTIONS: &str = "-c statement_timeout=5s";
 
 /// A silent leader loses its session, and with it the lock; a running statement is no silence.
 const TICK_OPTIONS: &str = "-c idle_session_timeout=5s";

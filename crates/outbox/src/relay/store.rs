@@ -1,8 +1,10 @@
 //! The statements of a relay that answer and remember; ticks have a session of their own.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use deadpool_postgres::{Client, Pool};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 use uuid::Uuid;
@@ -22,6 +24,10 @@ const PAGE: &str = include_str!("../../queries/page.sql");
 const SINGLE: &str = include_str!("../../queries/single.sql");
 const SAVE_MARKS: &str = include_str!("../../queries/save_marks.sql");
 const CONSUMERS: &str = include_str!("../../queries/consumers.sql");
+
+/// Longest that the database may take to answer; then it counts as away. Our own clock, since a
+/// frozen database does not look at its.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Everything the relay asks its database beside ticking.
 #[derive(Debug)]
@@ -230,10 +236,27 @@ impl Store {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, RelayError> {
-        let client: Client = self.pool.get().await.map_err(RelayError::Pool)?;
-        let statement = client.prepare_cached(sql).await.map_err(RelayError::Database)?;
-        client.query(&statement, parameters).await.map_err(RelayError::Database)
+        let deadline = Instant::now() + ANSWER_MAX;
+        let client = timeout_at(deadline, self.pool.get()).await.map_err(|_| RelayError::Slow)?;
+        let client = client.map_err(RelayError::Pool)?;
+        match timeout_at(deadline, ask(&client, sql, parameters)).await {
+            Ok(answer) => answer.map_err(RelayError::Database),
+            Err(_) => {
+                // What is asked next would wait behind this.
+                drop(Client::take(client));
+                Err(RelayError::Slow)
+            }
+        }
     }
+}
+
+async fn ask(
+    client: &Client,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let statement = client.prepare_cached(sql).await?;
+    client.query(&statement, parameters).await
 }
 
 /// A column by its name.

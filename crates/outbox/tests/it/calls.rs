@@ -1,10 +1,16 @@
 //! The three calls: sync, feed and snapshot, and the registration that sync does.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::world::{ITEMS, Running, World, items_stream, numbered, put, remove};
+use bus::Bus;
+use outbox::Config;
+
+use crate::proxy::{Proxy, Wire};
+use crate::world::{ITEMS, Running, World, items_stream, numbered, put, relay_at, remove};
 
 async fn world() -> (World, Client, Running) {
     let world = World::new().await.unwrap();
@@ -392,4 +398,28 @@ async fn a_relay_that_does_not_lead_answers_nothing() {
     let (status, _) = second.sync("index", Value::Null).await.unwrap();
     assert_eq!(status, 200);
     second.stop().await;
+}
+
+#[tokio::test]
+async fn a_frozen_database_holds_up_nobody_for_ever() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    put(&client, "a", "{}").await.unwrap();
+    let proxy = Proxy::before(&world.database).await.unwrap();
+    let relay = relay_at(&proxy.url(), &Config::default(), Bus::none()).unwrap();
+    let running = Running::start(relay);
+    running.leading().await;
+    let (_, answer) = running.sync("index", Value::Null).await.unwrap();
+    let root = answer["root"].clone();
+    assert_eq!(feed(&running, 0, &root, 1).await.0, 200);
+
+    proxy.turn(Wire::Frozen);
+    let asking = futures::future::join(feed(&running, 0, &root, 1), running.relay.status());
+    let limit = Duration::from_secs(8);
+    let ((status, _), _) = tokio::time::timeout(limit, asking).await.expect("an answer");
+    assert_eq!(status, 503);
+    proxy.turn(Wire::Open);
+    running.leading().await;
+    assert_eq!(feed(&running, 0, &root, 1).await.0, 200);
+    running.stop().await;
 }

@@ -5,6 +5,7 @@
 mod append;
 mod calls;
 mod fence;
+mod proxy;
 mod publish;
 mod rights;
 mod tick;

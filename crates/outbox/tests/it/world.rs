@@ -5,6 +5,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use deadpool_postgres::Pool;
+use secrecy::SecretString;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
@@ -68,8 +69,7 @@ impl World {
     }
 
     pub(crate) fn relay_with(&self, config: &Config, bus: Bus) -> anyhow::Result<Relay> {
-        let url = self.database.url().into();
-        Ok(Relay::open(config, Source::parse("shop")?, &url, bus)?)
+        relay_at(&self.database.url().into(), config, bus)
     }
 
     /// A relay without a broker, running.
@@ -121,6 +121,11 @@ impl Running {
         });
         self.post("/sources/shop/sync", body).await
     }
+}
+
+/// The relay of the database at this URL.
+pub(crate) fn relay_at(url: &SecretString, config: &Config, bus: Bus) -> anyhow::Result<Relay> {
+    Ok(Relay::open(config, Source::parse("shop")?, url, bus)?)
 }
 
 async fn call(

@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a surprise fails the test")]
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use clap::{Args as _, Command, FromArgMatches as _};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -88,4 +92,17 @@ async fn a_source_that_is_away_is_shown_and_holds_up_no_other() {
 
     stop.cancel();
     while running.join_next().await.is_some() {}
+}
+
+/// A frozen database: the kernel accepts for it, and nobody ever answers.
+#[tokio::test]
+async fn frozen_sources_cost_the_status_one_deadline_and_not_one_each() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://nobody@{}/frozen", silent.local_addr().unwrap());
+    let settings = settings(&format!("a={url},b={url},c={url}"));
+    let bus = Bus::connect(&settings.bus).unwrap();
+    let routes = relay::routes(&bus, relay::open(&settings, &bus).unwrap());
+    let asking = ask(&routes, "/sync/status", "", Value::Null);
+    let (status, answer) = timeout(Duration::from_secs(9), asking).await.unwrap();
+    assert_eq!((status.as_u16(), answer["sources"].as_array().map(Vec::len)), (200, Some(3)));
 }
