@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use bus::Bus;
-use outbox::Config;
+use outbox::{Config, Turn};
 
 use crate::proxy::{Proxy, Wire};
 use crate::world::{ITEMS, Running, World, items_stream, numbered, put, relay_at, remove};
@@ -54,14 +54,17 @@ async fn sync_answers_heads_that_include_everything_committed_before_it() {
 
 #[tokio::test]
 async fn waiting_calls_share_a_tick() {
-    let (_world, _client, running) = world().await;
+    let world = World::new().await.unwrap();
+    let by_hand = Running::by_hand(world.relay(Bus::none()).unwrap());
+    assert_eq!(by_hand.relay.turn().await.unwrap(), Turn::Idle);
     let calls = (0..50).map(|n| {
-        let running = &running;
-        async move { running.sync(&format!("c{n}"), Value::Null).await.unwrap().0 }
+        let by_hand = &by_hand;
+        async move { by_hand.sync(&format!("c{n}"), Value::Null).await.unwrap().0 }
     });
-    let answers = futures::future::join_all(calls).await;
-    assert!(answers.iter().all(|status| *status == 200));
-    running.stop().await;
+    let mut calls = std::pin::pin!(futures::future::join_all(calls));
+    assert!(futures::poll!(calls.as_mut()).is_pending(), "answered without a tick");
+    assert_eq!(by_hand.relay.turn().await.unwrap(), Turn::Idle);
+    assert!(calls.await.iter().all(|status| *status == 200));
 }
 
 #[tokio::test]
@@ -381,7 +384,7 @@ async fn requests_that_cannot_be_understood_are_told_why() {
 async fn a_relay_that_does_not_lead_answers_nothing() {
     let (world, client, running) = world().await;
     put(&client, "a", "{}").await.unwrap();
-    let second = Running::start(world.relay(bus::Bus::none()).unwrap());
+    let second = Running::start(world.relay(Bus::none()).unwrap());
     testkit::eventually("the second one stands by", || async {
         Ok(second.relay.status().await["state"] == "standby")
     })

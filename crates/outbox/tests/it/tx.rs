@@ -8,7 +8,8 @@ use serde_json::json;
 use contracts::Version;
 use outbox::{Append, Error, Tx};
 
-use crate::world::{ITEMS, World};
+use crate::proxy::{Proxy, Wire};
+use crate::world::{ITEMS, World, pool};
 
 async fn world() -> (World, Client) {
     let world = World::new().await.unwrap();
@@ -90,18 +91,33 @@ async fn a_commit_after_a_failed_statement_is_no_success() {
     assert_eq!(items(&client).await, 0);
 }
 
+/// The commit happened, and nobody will ever say so.
 #[tokio::test]
-async fn a_connection_that_dies_at_commit_leaves_the_outcome_open() {
-    let (world, client) = world().await;
-    let tx = Tx::begin(&client);
-    let row = tx.query_one("select pg_backend_pid() as pid", &[]).await.unwrap();
-    let pid: i32 = row.get("pid");
-    outbox::append(&tx, ITEMS, "a", &json!({})).await.unwrap();
-    let other = world.client().await.unwrap();
-    other.execute("select pg_terminate_backend($1, 5000)", &[&pid]).await.unwrap();
-    let change = Append::delete(ITEMS, "a");
-    let error = tx.append_and_commit(&change).await.unwrap_err();
-    assert!(matches!(error, Error::CommitUnknown(_) | Error::Database(_)), "{error:?}");
+async fn an_answer_that_is_lost_leaves_the_outcome_of_the_commit_open() {
+    let (world, own) = world().await;
+    let change = Append::upsert(ITEMS, "a", &json!({})).unwrap();
+    for (number, together) in [(1_i64, true), (2, false)] {
+        let proxy = Proxy::before(&world.database).await.unwrap();
+        let client = pool(&proxy.url()).unwrap().get().await.unwrap();
+        // Prepared once per connection, so that only what is sent from here on is deaf.
+        let tx = Tx::begin(&client);
+        tx.append(&change).await.unwrap();
+        drop(tx);
+        let tx = Tx::begin(&client);
+        tx.execute(INSERT, &[&number.to_string(), &1]).await.unwrap();
+        let cut = async {
+            testkit::eventually("it was committed", || async { Ok(items(&own).await == number) })
+                .await;
+            proxy.turn(Wire::Cut);
+        };
+        proxy.turn(Wire::Deaf);
+        let committing = async {
+            if together { tx.append_and_commit(&change).await.map(drop) } else { tx.commit().await }
+        };
+        let (outcome, ()) = futures::join!(committing, cut);
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, Error::CommitUnknown(_)), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,11 +4,11 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
-use deadpool_postgres::Pool;
-use secrecy::SecretString;
+use deadpool_postgres::{Manager, Pool};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::task::JoinSet;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, NoTls};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -89,6 +89,11 @@ impl Running {
         Self { relay, stop, task }
     }
 
+    /// A relay that turns only when the test says so.
+    pub(crate) fn by_hand(relay: Relay) -> Self {
+        Self { relay, stop: CancellationToken::new(), task: JoinSet::new() }
+    }
+
     pub(crate) async fn leading(&self) {
         testkit::eventually("the relay leads", || async {
             Ok(self.relay.status().await["state"] == "leading")
@@ -126,6 +131,12 @@ impl Running {
 /// The relay of the database at this URL.
 pub(crate) fn relay_at(url: &SecretString, config: &Config, bus: Bus) -> anyhow::Result<Relay> {
     Ok(Relay::open(config, Source::parse("shop")?, url, bus)?)
+}
+
+/// One connection of a service at this URL.
+pub(crate) fn pool(url: &SecretString) -> anyhow::Result<Pool> {
+    let config = url.expose_secret().parse::<tokio_postgres::Config>()?;
+    Ok(Pool::builder(Manager::new(config, NoTls)).max_size(1).build()?)
 }
 
 async fn call(
