@@ -7,7 +7,7 @@ use std::str;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -64,8 +64,8 @@ pub struct Change {
     pub event: Uuid,
     /// When it was written.
     pub at: DateTime<Utc>,
-    /// The trace in which it was written.
-    #[serde(default)]
+    /// The trace in which it was written; one that cannot be read is none.
+    #[serde(default, deserialize_with = "trace")]
     pub trace: Option<TraceContext>,
     /// Whose it is, where one installation serves several.
     #[serde(default)]
@@ -134,9 +134,9 @@ struct Event<C> {
     subject: Stream,
     time: String,
     datacontenttype: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "trace", skip_serializing_if = "Option::is_none")]
     traceparent: Option<TraceContext>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "trace", skip_serializing_if = "Option::is_none")]
     traceid: Option<TraceContext>,
     data: Body<C>,
 }
@@ -241,6 +241,12 @@ impl Change {
             _ => Ok(change),
         }
     }
+}
+
+/// A trace is a help; one that is ill-formed must not hold up what it came with.
+fn trace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceContext>, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).ok())
 }
 
 /// What names a change, each read by itself: a wrong version must not hide the key.

@@ -56,6 +56,23 @@ fn a_payload_keeps_its_bytes() {
 }
 
 #[test]
+fn a_trace_that_cannot_be_read_spoils_neither_envelope_nor_change() {
+    let traced = Change { trace: header(1, 1).trace, ..upsert("a", 1, "{}") };
+    let bytes = header(1, 1).encode(&[traced]);
+    let read = Envelope::parse(&bytes).unwrap();
+    assert_eq!(read.header.trace, header(1, 1).trace);
+    assert_eq!(read.changes[0].as_ref().unwrap().trace, header(1, 1).trace);
+    let text = str::from_utf8(&bytes).unwrap();
+    for ill in ["\"\"", "\"00-ff\"", "7", "{\"a\":[]}"] {
+        let changed = text.replace(&format!("\"{TRACE}\""), ill);
+        assert!(text.matches(TRACE).count() == 3 && !changed.contains(TRACE));
+        let read = Envelope::parse(changed.as_bytes()).unwrap();
+        assert_eq!(read.header.trace, None);
+        assert_eq!(read.changes[0].as_ref().unwrap().trace, None);
+    }
+}
+
+#[test]
 fn numbers_that_contradict_the_count_are_told() {
     let bytes = header(1, 1).encode(&[upsert("a", 1, "{}")]);
     let text = str::from_utf8(&bytes).unwrap();
