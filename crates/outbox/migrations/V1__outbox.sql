@@ -101,6 +101,8 @@ create table outbox.segment (
   s1 pg_snapshot not null,
   lowest_id bigint not null,
   highest_id bigint not null,
+  lowest_xid xid8 not null,
+  highest_xid xid8 not null,
   constraint segment_pk primary key (stream, first),
   constraint segment_numbers check (first between 1 and last)
 );

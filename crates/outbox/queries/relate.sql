@@ -1,6 +1,6 @@
 -- What the source holds of each stream of these topics and of each position sent: the floor, and
 -- the term of that very number. A stream that was not reported counts as 0.
-select coalesce(s.stream, p.stream) as stream, s.topic, s.lane, s.head, s.floor, s.floor_term,
+select coalesce(s.stream, p.stream) as stream, s.head, s.floor, s.floor_term,
        (select case when g.last >= p.pn then g.term end
           from outbox.segment g
          where g.stream = p.stream and g.first <= p.pn

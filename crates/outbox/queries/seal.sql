@@ -2,7 +2,7 @@
 -- statement. $1 n and $2 term of the lease, $3 S0. Everything hangs on the row that `advanced`
 -- returns; without it nothing is stored.
 with change as materialized (
-  select topic, lane, id
+  select topic, lane, id, xid::text::bigint as xid
     from outbox.change
    where (xid >= pg_snapshot_xmax($3::text::pg_snapshot)
           or xid = any (array(select pg_snapshot_xip($3::text::pg_snapshot))))
@@ -21,7 +21,7 @@ advanced as (
   returning n, s1, term, root
 ),
 placed as (
-  select topic, lane, id,
+  select topic, lane, id, xid,
          row_number() over stream as place,
          (row_number() over stream - 1) / 1000 as chunk
     from change, advanced
@@ -29,23 +29,26 @@ placed as (
 ),
 chunk as (
   select topic, lane, chunk, min(place) as first, max(place) as last,
-         min(id) as lowest_id, max(id) as highest_id
+         min(id) as lowest_id, max(id) as highest_id,
+         min(xid)::text::xid8 as lowest_xid, max(xid)::text::xid8 as highest_xid
     from placed
    group by topic, lane, chunk
 ),
 numbered as (
   select c.topic || '.' || c.lane as stream, c.topic, c.lane, c.chunk,
          coalesce(s.head, 0) + c.first as first, coalesce(s.head, 0) + c.last as last,
-         coalesce(s.term, a.root) as before, a.term, a.n, a.s1, c.lowest_id, c.highest_id
+         coalesce(s.term, a.root) as before, a.term, a.n, a.s1, c.lowest_id, c.highest_id,
+         c.lowest_xid, c.highest_xid
     from chunk c
    cross join advanced a
     left join outbox.stream s on s.stream = c.topic || '.' || c.lane
 ),
 segment as (
   insert into outbox.segment
-    (stream, first, last, term, previous_term, n, s0, s1, lowest_id, highest_id)
+    (stream, first, last, term, previous_term, n, s0, s1, lowest_id, highest_id,
+     lowest_xid, highest_xid)
   select stream, first, last, term, case when chunk = 0 then before else term end, n,
-         $3::text::pg_snapshot, s1, lowest_id, highest_id
+         $3::text::pg_snapshot, s1, lowest_id, highest_id, lowest_xid, highest_xid
     from numbered
 ),
 head as (

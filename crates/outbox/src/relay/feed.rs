@@ -14,7 +14,7 @@ use protocol::relay::{self, Held, Limits, cut};
 
 use super::RelayError;
 use super::shared::Shared;
-use super::store::{Room, Store, StoredStream, column, parsed};
+use super::store::{Room, Store, StoredStream, column, parsed, pn};
 
 /// Most bytes of an answer, unless it is a single change: a sidecar carries 4 MiB.
 pub(super) const ANSWER_BYTES_MAX: i64 = 1 << 20;
@@ -22,21 +22,18 @@ pub(super) const ANSWER_BYTES_MAX: i64 = 1 << 20;
 /// Most changes that one answer holds.
 pub(super) const CHANGES_MAX: i64 = 5_000;
 
-/// Segments looked up at a time; many small ones come from a quiet source.
-const SEGMENTS_MAX: i64 = 64;
-
 /// Consecutive changes, read again as they were sealed.
 #[derive(Debug)]
 pub(super) struct Run {
     first: Pn,
     changes: Vec<Numbered>,
-    /// The term of the number before the first.
-    previous: Term,
 }
 
 #[derive(Debug)]
 struct Numbered {
     term: Term,
+    /// The term of the number before it.
+    previous: Term,
     change: Change,
     bytes: usize,
 }
@@ -76,7 +73,7 @@ pub(super) async fn feed(
         return Ok(FeedResponse { envelopes: Vec::new(), head: Pn::ZERO });
     };
     let room = Room { rows_max: changes_max.clamp(1, CHANGES_MAX), bytes_max: ANSWER_BYTES_MAX };
-    let run = read(&shared.store, (stream, &stored), (after, term), room).await?;
+    let run = read(&shared.store, stream, (after, stored.head), room).await?;
     let envelopes = run
         .messages(&shared.source, stream, stored.head)
         .into_iter()
@@ -95,51 +92,32 @@ pub(super) const fn held(stored: &StoredStream) -> Held {
     }
 }
 
-/// Reads the changes that follow a number, as many as there is room for.
+/// Reads the changes that follow a number, as many as there is room for; some if there are any up
+/// to the head. They end before the first that is not whole.
 pub(super) async fn read(
     store: &Store,
-    (stream, stored): (&Stream, &StoredStream),
-    (after, term): (Pn, Term),
+    stream: &Stream,
+    (after, head): (Pn, Pn),
     room: Room,
 ) -> Result<Run, RelayError> {
-    let mut run = Run { first: after.plus(1), changes: Vec::new(), previous: term };
-    let mut left = room;
-    for segment in store.segments(stream, after, SEGMENTS_MAX).await? {
-        let next = run.next();
-        if segment.first > next {
+    let rows = store.changes(stream, after, room).await?;
+    let mut run = Run { first: after.plus(1), changes: Vec::with_capacity(rows.len()) };
+    let mut damage = RelayError::Gap { stream: stream.clone(), pn: run.first };
+    for row in &rows {
+        let (first, last) = (pn(row, "first")?, pn(row, "last")?);
+        if first > run.next() {
             break;
         }
-        if run.changes.is_empty() {
-            let inside = segment.first < next;
-            run.previous = if inside { segment.term } else { segment.previous };
-        }
-        let skip = next.get() - segment.first.get();
-        let rows = store.changes(stored, &segment, skip, left).await?;
-        let found = rows.first().map_or(Ok(0), |row| column(row, "found"))?;
-        if found != segment.last.get() - segment.first.get() + 1 {
-            let expected = segment.last.get() - segment.first.get() + 1;
-            let (name, first) = (stream.clone(), segment.first);
-            let damage = RelayError::Damaged { stream: name, first, found, expected };
-            return Err(damaged(store, (stream, after), damage).await);
-        }
-        for row in &rows {
-            let numbered = numbered(row, segment.term)?;
-            let bytes = i64::try_from(numbered.bytes).unwrap_or(i64::MAX);
-            // The statement answers one row of each segment, whatever its size.
-            if !run.changes.is_empty() && bytes > left.bytes_max {
-                return Ok(run);
-            }
-            left.rows_max -= 1;
-            left.bytes_max -= bytes;
-            run.changes.push(numbered);
-        }
-        if run.next() <= segment.last || left.rows_max <= 0 || left.bytes_max <= 0 {
+        let found = column::<Option<i64>>(row, "found")?.unwrap_or_default();
+        let expected = last.get() - first.get() + 1;
+        if found != expected {
+            damage = RelayError::Damaged { stream: stream.clone(), first, found, expected };
             break;
         }
+        run.changes.push(numbered(row)?);
     }
-    if run.changes.is_empty() && after < stored.head {
-        let gap = RelayError::Gap { stream: stream.clone(), pn: run.first };
-        return Err(damaged(store, (stream, after), gap).await);
+    if run.changes.is_empty() && after < head {
+        return Err(damaged(store, (stream, after), damage).await);
     }
     Ok(run)
 }
@@ -173,11 +151,12 @@ impl Run {
             .collect();
         let cuts = cut(&rows, Limits::ENVELOPE);
         let mut changes = self.changes.into_iter();
-        let (mut first, mut previous) = (self.first, self.previous);
+        let mut first = self.first;
         let mut messages = Vec::with_capacity(cuts.len());
         for range in cuts {
             let part: Vec<Numbered> = changes.by_ref().take(range.len()).collect();
-            let Some(term) = part.first().map(|numbered| numbered.term) else { continue };
+            let Some(Numbered { term, previous, .. }) = part.first() else { continue };
+            let (term, previous) = (*term, *previous);
             let part: Vec<Change> = part.into_iter().map(|numbered| numbered.change).collect();
             let last = first.plus(i64::try_from(part.len()).unwrap_or(i64::MAX) - 1);
             let header = Header {
@@ -192,7 +171,7 @@ impl Run {
                 trace: part.iter().find_map(|change| change.trace.clone()),
             };
             messages.push(Message { last, bytes: header.encode(&part) });
-            (first, previous) = (last.plus(1), term);
+            first = last.plus(1);
         }
         messages
     }
@@ -201,7 +180,10 @@ impl Run {
 /// Room that one change takes beside key and payload.
 const FRAME_BYTES: usize = 320;
 
-fn numbered(row: &Row, term: Term) -> Result<Numbered, RelayError> {
+fn numbered(row: &Row) -> Result<Numbered, RelayError> {
+    let term = Term::new(column(row, "term")?);
+    let opens = pn(row, "pn")? == pn(row, "first")?;
+    let previous = if opens { Term::new(column(row, "previous_term")?) } else { term };
     let payload: Option<Vec<u8>> = column(row, "payload")?;
     let key = parsed(row, "key", Key::parse)?;
     let bytes = payload.as_ref().map_or(0, Vec::len) + key.as_str().len() + FRAME_BYTES;
@@ -223,7 +205,7 @@ fn numbered(row: &Row, term: Term) -> Result<Numbered, RelayError> {
         schema: column(row, "schema")?,
         payload: payload.map(embed).transpose()?,
     };
-    Ok(Numbered { term, change, bytes })
+    Ok(Numbered { term, previous, change, bytes })
 }
 
 /// The version in a row.

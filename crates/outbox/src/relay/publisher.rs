@@ -102,7 +102,6 @@ struct Carrier {
     stream: Stream,
     window: Window,
     start: Instant,
-    lane: Lane,
     cut: VecDeque<Message>,
     readings: Readings,
 }
@@ -111,8 +110,7 @@ impl Carrier {
     fn new(shared: Arc<Shared>, stream: Stream, mark: Pn) -> Self {
         let readings = shared.readings.subscribe();
         let window = Window::new(mark);
-        let (start, lane, cut) = (Instant::now(), Lane::default(), VecDeque::new());
-        Self { shared, stream, window, start, lane, cut, readings }
+        Self { shared, stream, window, start: Instant::now(), cut: VecDeque::new(), readings }
     }
 
     async fn carry(mut self, term: Term, stop: &CancellationToken) {
@@ -160,7 +158,10 @@ impl Carrier {
         }
         // Kept until it is accepted: a repeat is the identical envelope.
         let message = self.cut.front().ok_or("nothing is held of what was sealed")?;
-        let publishing = self.shared.bus.publish(&self.stream, self.lane, message.bytes.clone());
+        // A stream's name ends with its lane.
+        let (_, lane) = self.stream.as_str().rsplit_once('.').unwrap_or_default();
+        let lane = Lane::parse(lane).map_err(|error| error.to_string())?;
+        let publishing = self.shared.bus.publish(&self.stream, lane, message.bytes.clone());
         tokio::time::timeout(self.shared.config.publish_limit(), publishing)
             .await
             .map_err(|_| "no answer in time".to_owned())?
@@ -170,19 +171,16 @@ impl Carrier {
         Ok(last)
     }
 
-    async fn read(&mut self, after: Pn, head: Pn) -> Result<VecDeque<Message>, RelayError> {
-        let store = &self.shared.store;
-        let (stored, root) = store.stream(&self.stream, after).await?;
-        let Some(stored) = stored else { return Ok(VecDeque::new()) };
-        self.lane = stored.lane;
-        // What retention took meanwhile was confirmed by everybody who counts.
-        let (after, term) = if after <= stored.floor {
-            (stored.floor, stored.floor_term)
-        } else {
-            (after, stored.term.unwrap_or(root))
+    async fn read(&self, after: Pn, head: Pn) -> Result<VecDeque<Message>, RelayError> {
+        let (store, stream) = (&self.shared.store, &self.stream);
+        let run = match feed::read(store, stream, (after, head), READ).await {
+            // What retention took meanwhile was confirmed by everybody who counts.
+            Err(RelayError::BelowFloor { floor, .. }) => {
+                feed::read(store, stream, (floor, head), READ).await?
+            }
+            read => read?,
         };
-        let run = feed::read(store, (&self.stream, &stored), (after, term), READ).await?;
-        Ok(run.messages(&self.shared.source, &self.stream, head).into())
+        Ok(run.messages(&self.shared.source, stream, head).into())
     }
 
     async fn wait(&mut self, until: Option<Duration>, stop: &CancellationToken) {

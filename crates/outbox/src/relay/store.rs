@@ -10,7 +10,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use uuid::Uuid;
 
 use contracts::calls::Position;
-use contracts::{Key, Lane, Pn, Stream, Term, Topic};
+use contracts::{Key, Pn, Stream, Term, Topic};
 
 use super::RelayError;
 
@@ -18,7 +18,6 @@ const RELATE: &str = include_str!("../../queries/relate.sql");
 const CONFIRM: &str = include_str!("../../queries/confirm.sql");
 const IDENTITY: &str = include_str!("../../queries/identity.sql");
 const STREAM: &str = include_str!("../../queries/stream.sql");
-const SEGMENTS: &str = include_str!("../../queries/segments.sql");
 const CHANGES: &str = include_str!("../../queries/changes.sql");
 const PAGE: &str = include_str!("../../queries/page.sql");
 const SINGLE: &str = include_str!("../../queries/single.sql");
@@ -38,26 +37,11 @@ pub(super) struct Store {
 /// A stream as it is stored, and what it holds at one position.
 #[derive(Debug)]
 pub(super) struct StoredStream {
-    pub(super) topic: Topic,
-    pub(super) lane: Lane,
     pub(super) head: Pn,
     pub(super) floor: Pn,
     pub(super) floor_term: Term,
     /// The term of the number asked about, if a segment holds it.
     pub(super) term: Option<Term>,
-}
-
-/// A run of consecutive numbers from one tick.
-#[derive(Debug)]
-pub(super) struct Segment {
-    pub(super) first: Pn,
-    pub(super) last: Pn,
-    pub(super) term: Term,
-    pub(super) previous: Term,
-    s0: String,
-    s1: String,
-    lowest_id: i64,
-    highest_id: i64,
 }
 
 /// How many rows and bytes one answer may hold.
@@ -145,54 +129,15 @@ impl Store {
         Ok((stored(row)?, Term::new(column(row, "root")?)))
     }
 
-    /// The segments that follow a position, in order; the first of them may contain it.
-    pub(super) async fn segments(
+    /// The changes that follow a number, as many as there is room for, with what was sealed.
+    pub(super) async fn changes(
         &self,
         stream: &Stream,
         after: Pn,
-        segments_max: i64,
-    ) -> Result<Vec<Segment>, RelayError> {
-        let parameters: [&(dyn ToSql + Sync); 3] = [&stream.as_str(), &after.get(), &segments_max];
-        let rows = self.query(SEGMENTS, &parameters).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Segment {
-                    first: pn(row, "first")?,
-                    last: pn(row, "last")?,
-                    term: Term::new(column(row, "term")?),
-                    previous: Term::new(column(row, "previous_term")?),
-                    s0: column(row, "s0")?,
-                    s1: column(row, "s1")?,
-                    lowest_id: column(row, "lowest_id")?,
-                    highest_id: column(row, "highest_id")?,
-                })
-            })
-            .collect()
-    }
-
-    /// The rows of a segment behind the first `skip`, as many as there is room for.
-    pub(super) async fn changes(
-        &self,
-        stream: &StoredStream,
-        segment: &Segment,
-        skip: i64,
         room: Room,
     ) -> Result<Vec<Row>, RelayError> {
-        self.query(
-            CHANGES,
-            &[
-                &stream.topic.as_str(),
-                &stream.lane.as_str(),
-                &segment.s0,
-                &segment.s1,
-                &segment.lowest_id,
-                &segment.highest_id,
-                &room.rows_max,
-                &room.bytes_max,
-                &skip,
-            ],
-        )
-        .await
+        let (stream, after) = (stream.as_str(), after.get());
+        self.query(CHANGES, &[&stream, &after, &room.rows_max, &room.bytes_max]).await
     }
 
     /// A page of the compacted stream behind a key; empty text is before the first.
@@ -283,8 +228,6 @@ fn stored(row: &Row) -> Result<Option<StoredStream>, RelayError> {
         return Ok(None);
     }
     Ok(Some(StoredStream {
-        topic: parsed(row, "topic", Topic::parse)?,
-        lane: parsed(row, "lane", Lane::parse)?,
         head: pn(row, "head")?,
         floor: pn(row, "floor")?,
         floor_term: Term::new(column(row, "floor_term")?),

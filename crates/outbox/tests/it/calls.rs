@@ -426,3 +426,69 @@ async fn a_frozen_database_holds_up_nobody_for_ever() {
     assert_eq!(feed(&running, 0, &root, 1).await.0, 200);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_feed_costs_two_round_trips_however_many_ticks_it_covers() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let proxy = Proxy::before(&world.database).await.unwrap();
+    let by_hand =
+        Running::by_hand(relay_at(&proxy.url(), &Config::default(), Bus::none()).unwrap());
+    by_hand.relay.turn().await.unwrap();
+    for n in 0..64 {
+        put(&client, &format!("k{n}"), "{}").await.unwrap();
+        assert_eq!(by_hand.relay.turn().await.unwrap(), Turn::Sealed(1));
+    }
+    let root = by_hand.relay.status().await["root"].clone();
+    // Statements are prepared by their first use.
+    assert_eq!(feed(&by_hand, 0, &root, 1).await.0, 200);
+    let before = proxy.requests();
+    let (_, answer) = feed(&by_hand, 0, &root, 64).await;
+    assert_eq!(numbered(&answer).unwrap().len(), 64);
+    assert_eq!(proxy.requests() - before, 2);
+}
+
+/// All segments of a tick have the same snapshots; read by these alone, each would cost as much as
+/// the whole tick.
+#[tokio::test]
+async fn a_segment_of_a_large_tick_is_read_at_its_own_cost() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let backlog = "do $$ begin for batch in 1..100 loop
+                     insert into outbox.change
+                       (slot, topic, lane, key, version, op, event, schema)
+                     select 0, 'shop.items', 'normal', 'k' || n, batch, 'delete',
+                            gen_random_uuid(), '1' from generate_series(1, 100) n;
+                     commit;
+                   end loop; end $$";
+    client.batch_execute(backlog).await.unwrap();
+    assert_eq!(world.relay(Bus::none()).unwrap().turn().await.unwrap(), Turn::Sealed(10_000));
+    let explained = format!(
+        "set enable_seqscan = off; set jit = off;
+         prepare again as {}",
+        include_str!("../../queries/changes.sql"),
+    );
+    client.batch_execute(&explained).await.unwrap();
+    let explain = "explain (analyze, format json)
+                     execute again ('shop.items.normal', 9000, 1000, 1000000000)";
+    let plan: Value = client.query_one(explain, &[]).await.unwrap().get(0);
+    let scanned = scanned(&plan);
+    assert!((1000.0..1500.0).contains(&scanned), "{scanned} rows scanned: {plan:#}");
+}
+
+/// How many rows of changes a plan looked at.
+fn scanned(plan: &Value) -> f64 {
+    let number = |name: &str| plan[name].as_f64().unwrap_or_default();
+    let relation = plan["Relation Name"].as_str().unwrap_or_default();
+    let own = if relation.starts_with("change") {
+        (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops")
+    } else {
+        0.0
+    };
+    let below: f64 = match plan {
+        Value::Array(parts) => parts.iter().map(scanned).sum(),
+        Value::Object(parts) => parts.values().map(scanned).sum(),
+        _ => 0.0,
+    };
+    own + below
+}

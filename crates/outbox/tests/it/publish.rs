@@ -134,6 +134,29 @@ async fn a_successor_publishes_again_from_the_saved_mark() {
 }
 
 #[tokio::test]
+async fn what_retention_took_is_not_waited_for() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let relay = world.relay(Bus::none()).unwrap();
+    for n in 0..3 {
+        relay.turn().await.unwrap();
+        put(&client, &format!("k{n}"), "{}").await.unwrap();
+    }
+    assert_eq!(relay.turn().await.unwrap(), Turn::Sealed(1));
+    drop(relay);
+    let truncate = "update outbox.stream set floor = 2, floor_term = term;
+                    delete from outbox.segment where last <= 2;
+                    delete from outbox.change where key <> 'k2'";
+    client.batch_execute(truncate).await.unwrap();
+    let hub = Memory::new();
+    let (inbox, _bus) = Inbox::join(&hub);
+    let running = Running::start(world.relay(Bus::memory(&hub)).unwrap());
+    inbox.reaches(3).await;
+    assert_eq!(inbox.ranges(), [(3, 3)]);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_mark_beyond_the_head_withholds_nothing() {
     let world = World::new().await.unwrap();
     let client = world.client().await.unwrap();
