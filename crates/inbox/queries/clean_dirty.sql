@@ -1,5 +1,5 @@
--- Forgets what was done; a row that was marked meanwhile stays, for the numbers above those done, and
--- waits from now on like one that was just made.
+-- Forgets what was done; a row that was marked meanwhile stays, for the numbers above those done,
+-- and waits from now on like one that was just made.
 with done as (
     select d.sink, d.key, d.stream, d.gen = worked.gen as unchanged, worked.high
     from inbox.dirty as d
