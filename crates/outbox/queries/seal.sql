@@ -1,6 +1,7 @@
 -- One tick: reads what became visible since S0, numbers it and advances the fence, in one durable
 -- statement. $1 n and $2 term of the lease, $3 S0. Everything hangs on the row that `advanced`
--- returns; without it nothing is stored.
+-- returns; without it nothing is stored. What `guard` reads is no fence: only the update sees what
+-- a rival has committed meanwhile.
 with change as materialized (
   select topic, lane, id, xid::text::bigint as xid
     from outbox.change
@@ -8,11 +9,12 @@ with change as materialized (
           or xid = any (array(select pg_snapshot_xip($3::text::pg_snapshot))))
      and pg_visible_in_snapshot(xid, pg_current_snapshot())
 ),
-guard as (
-  select not pg_is_in_recovery() as on_primary,
+guard as materialized (
+  select n = $1 and term = $2 as mine, not pg_is_in_recovery() as on_primary,
          pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmin($3::text::pg_snapshot)
          and pg_snapshot_xmax(pg_current_snapshot()) >= pg_snapshot_xmax($3::text::pg_snapshot)
            as forward
+    from outbox.tick
 ),
 advanced as (
   update outbox.tick set n = n + 1, s1 = pg_current_snapshot()
@@ -62,7 +64,7 @@ head as (
 select (select count(*) from change) as found,
        (select n from advanced) as n,
        (select s1::text from advanced) as s1,
-       (select n = $1 and term = $2 from outbox.tick) as mine,
+       guard.mine,
        guard.on_primary,
        guard.forward,
        heads.streams,
