@@ -67,6 +67,62 @@ async fn waiting_calls_share_a_tick() {
     assert!(calls.await.iter().all(|status| *status == 200));
 }
 
+/// Until an answer is there, ticks now and then.
+async fn ticking<T>(by_hand: &Running, answer: impl Future<Output = T>) -> T {
+    let ticking = async {
+        loop {
+            by_hand.relay.turn().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! { answer = answer => answer, () = ticking => unreachable!("it never ends") }
+}
+
+#[tokio::test]
+async fn a_call_that_comes_during_a_tick_is_answered_by_the_next_one() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let by_hand = Running::by_hand(world.relay(Bus::none()).unwrap());
+    by_hand.relay.turn().await.unwrap();
+    put(&client, "a", "{}").await.unwrap();
+
+    let holder = world.client().await.unwrap();
+    holder.batch_execute("begin; select from outbox.tick for update").await.unwrap();
+    let mut call = std::pin::pin!(by_hand.sync("index", Value::Null));
+    let meanwhile = async {
+        world.blocked("relay tick").await;
+        put(&client, "b", "{}").await.unwrap();
+        assert!(futures::poll!(call.as_mut()).is_pending());
+        holder.batch_execute("rollback").await.unwrap();
+    };
+    let (turn, ()) = futures::join!(by_hand.relay.turn(), meanwhile);
+    assert_eq!(turn.unwrap(), Turn::Sealed(1));
+    let (status, answer) = ticking(&by_hand, call).await.unwrap();
+    assert_eq!((status.as_u16(), &answer["streams"][0]["head"]), (200, &json!("2")));
+}
+
+#[tokio::test]
+async fn the_heads_of_a_snapshot_are_of_a_tick_that_began_after_its_rows_were_read() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let by_hand = Running::by_hand(world.relay(Bus::none()).unwrap());
+    by_hand.relay.turn().await.unwrap();
+
+    // The page waits for the table; ticks pass meanwhile, and what it finds then is newer.
+    client.batch_execute("begin; lock table outbox.current").await.unwrap();
+    put(&client, "a", "{}").await.unwrap();
+    let release = async {
+        world.blocked("relay").await;
+        client.batch_execute("commit").await.unwrap();
+    };
+    let uri = format!("/snapshot/{ITEMS}");
+    let call = futures::future::join(by_hand.get(&uri), release);
+    let (answer, ()) = ticking(&by_hand, call).await;
+    let (status, page) = answer.unwrap();
+    assert_eq!((status.as_u16(), &page["rows"][0]["key"]), (200, &json!("a")));
+    assert_eq!(page["heads"][0]["pn"], "1");
+}
+
 #[tokio::test]
 async fn sync_tells_whether_copy_and_source_share_their_past() {
     let (_world, client, running) = world().await;

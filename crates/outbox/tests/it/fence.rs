@@ -140,7 +140,7 @@ async fn ids_that_went_back_and_another_cluster_are_refused() {
 }
 
 #[tokio::test]
-async fn a_lead_of_more_than_a_thousand_changes_is_cut_into_segments() {
+async fn a_tick_of_more_than_a_thousand_changes_is_cut_into_segments() {
     let world = World::new().await.unwrap();
     let client = world.client().await.unwrap();
     let many = "select outbox.append_many('shop.items',

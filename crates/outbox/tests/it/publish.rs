@@ -1,5 +1,6 @@
 //! What reaches the bus: envelopes that connect, in order, repeated until accepted.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bus::{Bus, Delivery, Fault, Handler, Memory, Verdict};
@@ -7,10 +8,10 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use contracts::Envelope;
-use outbox::Turn;
+use contracts::{Envelope, Topic};
+use outbox::{Config, Turn};
 
-use crate::world::{Running, World, items, put, remove};
+use crate::world::{PRICES, Running, World, items, put, remove};
 
 const SAVE_MARKS: &str = include_str!("../../queries/save_marks.sql");
 
@@ -111,6 +112,40 @@ async fn an_unknown_outcome_is_repeated_with_the_identical_envelope() {
     put(&client, "b", "{}").await.unwrap();
     inbox.reaches(2).await;
     assert_eq!(inbox.ranges(), [(1, 1), (1, 1), (2, 2)]);
+    running.stop().await;
+}
+
+/// Never answers, and counts how often it was asked.
+#[derive(Default)]
+struct Silent(AtomicUsize);
+
+impl Handler for Silent {
+    fn deliver(&self, _delivery: Delivery) -> BoxFuture<'_, Verdict> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        futures::future::pending().boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_publish_that_is_never_answered_is_repeated_and_holds_up_no_other_stream() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let hub = Memory::new();
+    let (inbox, bus) = Inbox::join(&hub);
+    let silent = Arc::new(Silent::default());
+    bus.subscribe(&Topic::parse(PRICES).unwrap(), Arc::clone(&silent) as Arc<dyn Handler>);
+    let config = Config { publish_ms_max: 100, ..Config::default() };
+    let running = Running::start(world.relay_with(&config, Bus::memory(&hub)).unwrap());
+    let price = "select outbox.append($1, 'a', 'upsert', '{}')";
+    client.query_one(price, &[&PRICES]).await.unwrap();
+    testkit::eventually("the price is published again", || async {
+        Ok(silent.0.load(Ordering::Relaxed) > 1)
+    })
+    .await;
+    for n in 1..=3 {
+        put(&client, &format!("k{n}"), "{}").await.unwrap();
+        inbox.reaches(n).await;
+    }
     running.stop().await;
 }
 

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
+use bytes::Bytes;
 use deadpool_postgres::{Manager, Pool};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -110,6 +111,11 @@ impl Running {
         call(self.relay.routes(), Method::GET, uri, None).await
     }
 
+    /// The answer byte for byte.
+    pub(crate) async fn get_bytes(&self, uri: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+        call_for_bytes(self.relay.routes(), Method::GET, uri, None).await
+    }
+
     pub(crate) async fn post(&self, uri: &str, body: Value) -> anyhow::Result<(StatusCode, Value)> {
         call(self.relay.routes(), Method::POST, uri, Some(body)).await
     }
@@ -145,6 +151,17 @@ async fn call(
     uri: &str,
     body: Option<Value>,
 ) -> anyhow::Result<(StatusCode, Value)> {
+    let (status, bytes) = call_for_bytes(routes, method, uri, body).await?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok((status, serde_json::from_slice(&bytes).context(text)?))
+}
+
+async fn call_for_bytes(
+    routes: Router,
+    method: Method,
+    uri: &str,
+    body: Option<Value>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
     let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
     let request = Request::builder()
         .method(method)
@@ -153,9 +170,7 @@ async fn call(
         .body(body)?;
     let response = routes.oneshot(request).await?;
     let status = response.status();
-    let bytes = to_bytes(response.into_body(), usize::MAX).await?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok((status, serde_json::from_slice(&bytes).context(text)?))
+    Ok((status, to_bytes(response.into_body(), usize::MAX).await?))
 }
 
 pub(crate) fn items() -> Topic {
@@ -196,6 +211,7 @@ pub(crate) struct Numbered {
     pub(crate) key: String,
     pub(crate) version: i64,
     pub(crate) event: uuid::Uuid,
+    pub(crate) payload: Option<String>,
 }
 
 impl Numbered {
@@ -208,7 +224,8 @@ impl Numbered {
             .map(|(pn, change)| {
                 let change = change.map_err(|e| anyhow::anyhow!("{e:?}"))?;
                 let (key, version) = (change.key.as_str().to_owned(), change.version.get());
-                Ok(Self { pn, term, key, version, event: change.event })
+                let payload = change.payload.map(|payload| payload.get().to_owned());
+                Ok(Self { pn, term, key, version, event: change.event, payload })
             })
             .collect()
     }

@@ -41,7 +41,7 @@ const FAST: [Kind; 6] =
     [Kind::Plain, Kind::Plain, Kind::Savepoints, Kind::RolledBack, Kind::EarlyXid, Kind::Many];
 
 /// Lets all writers write for so long.
-pub(crate) async fn write(world: &World, duration: Duration) -> anyhow::Result<Ledger> {
+pub(crate) async fn write(world: &World, seed: u64, duration: Duration) -> anyhow::Result<Ledger> {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let until = Instant::now() + duration;
     let mut writers = JoinSet::new();
@@ -49,7 +49,7 @@ pub(crate) async fn write(world: &World, duration: Duration) -> anyhow::Result<L
         let client = world.client().await?;
         let writer = Writer {
             client,
-            random: StdRng::seed_from_u64(number as u64),
+            random: StdRng::seed_from_u64(seed.wrapping_add(number as u64)),
             ledger: Arc::clone(&ledger),
             number,
             count: 0,
