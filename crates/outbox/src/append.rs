@@ -171,15 +171,16 @@ pub async fn append_many<T: Serialize + Sync>(
     let statement = tx.client().prepare_cached(APPEND_MANY).await.map_err(Error::Database)?;
     let trace = trace::current();
     let trace = trace.as_ref().map(contracts::TraceContext::as_str);
-    let row = tx
+    let appended = tx
         .within(tx.client().query_one(
             &statement,
             &[&topic, &keys, &payloads, &events, &trace, &None::<&str>, &false],
         ))
-        .await
-        .map_err(|e| Error::of_append(e, topic, None))?;
+        .await;
+    // The database does not say which of the keys it refused.
+    let row = appended.map_err(|e| Error::of_append(e, &format!("many to {topic}"), None))?;
     let versions: Vec<i64> = row.try_get("versions").map_err(Error::Database)?;
-    versions.into_iter().map(|raw| version(raw, topic)).collect()
+    versions.into_iter().zip(keys).map(|(raw, key)| version(raw, key)).collect()
 }
 
 /// Tells the outbox what a contract says of its topic; run by the owner when it migrates.
