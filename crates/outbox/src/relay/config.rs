@@ -11,8 +11,8 @@ pub struct Config {
     #[arg(long, env = "RELAY_CONNECTIONS_MAX", default_value_t = 6, value_name = "N")]
     pub connections_max: usize,
 
-    /// Longest that a seal may take, in milliseconds; doubled after each one that took longer, since
-    /// the next has more to number.
+    /// Longest that a seal may take, in milliseconds; doubled after each one that took longer,
+    /// since the next has more to number.
     #[arg(long, env = "RELAY_TICK_MS_MAX", default_value_t = 4_000, value_name = "MS")]
     pub tick_ms_max: u64,
 

@@ -50,7 +50,9 @@ impl Handler for Heard {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_doubled_invented_or_reordered_by_two_relays_under_faults() {
-    let seed = seed();
+    // Draws all that is left to chance, beside what the scheduler does.
+    let seed = rand::random();
+    println!("seed {seed}");
     let world = Arc::new(World::new().await.unwrap());
     let hub = Memory::new();
     let heard = Arc::new(Heard::default());
@@ -110,7 +112,9 @@ async fn a_cursor_over_ids_loses_changes_of_the_same_writers() {
         let stop = CancellationToken::new();
         let mut cursor = JoinSet::new();
         cursor.spawn(read_by_cursor(Arc::clone(&world), stop.clone()));
-        let ledger = write(&world, seed(), Duration::from_secs(4)).await.unwrap();
+        let seed = rand::random();
+        println!("seed {seed}");
+        let ledger = write(&world, seed, Duration::from_secs(4)).await.unwrap();
         stop.cancel();
         let seen = cursor.join_next().await.unwrap().unwrap().unwrap();
         lost = ledger.committed.difference(&seen).count();
@@ -120,13 +124,6 @@ async fn a_cursor_over_ids_loses_changes_of_the_same_writers() {
         }
     }
     assert!(lost > 0, "the workload is too tame to tell a wrong reader from a right one");
-}
-
-/// Draws everything that a test leaves to chance, beside what the scheduler does.
-fn seed() -> u64 {
-    let seed = rand::random();
-    println!("seed {seed}");
-    seed
 }
 
 /// Ends sessions that tick at random moments.
