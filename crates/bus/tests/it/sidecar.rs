@@ -48,7 +48,7 @@ impl Host {
         Ok(port)
     }
 
-    /// Starts a sidecar as `cargo x up` does, whose tests compare the flags, and waits until one can
+    /// Starts a sidecar as `cargo x up` does, whose tests compare the flags, and waits until it can
     /// publish through it.
     pub(crate) async fn sidecar(&self, app_id: &str, app_port: u16) -> anyhow::Result<Sidecar> {
         let [http_port, grpc_port, internal_port, metrics_port] = free_ports()?;
