@@ -136,29 +136,29 @@ async fn empty(copy: &Client) -> anyhow::Result<()> {
 
 /// Kills the consumer at three different pages of one rebuild; answers the rebuild's number.
 async fn kill_at_three_pages(mesh: &Mesh, copy: &Client) -> anyhow::Result<i64> {
-    let mut seen: Option<Progress> = None;
+    let mut last: Option<Progress> = None;
     for kill in 1..=3 {
-        let what = format!("page {kill} to kill at");
-        let last = seen.as_ref().and_then(|progress| progress.cursor.clone());
-        let found = std::cell::RefCell::new(None);
-        within(Duration::from_secs(30), &what, async || {
+        let cursor = last.as_ref().and_then(|progress| progress.cursor.clone());
+        within(Duration::from_secs(30), &format!("page {kill} to kill at"), async || {
             let progress = Progress::read(copy).await?;
-            let further = progress.phase == "loading" && progress.cursor > last;
             anyhow::ensure!(progress.phase != "serving", "the rebuild ended before kill {kill}");
-            *found.borrow_mut() = Some(progress);
-            Ok(further)
+            Ok(progress.phase == "loading" && progress.cursor > cursor)
         })
         .await;
-        mesh.kill("search-indexer")?;
+        let killed = mesh.kill("search-indexer")?;
+        // What it had sent may still be committed; this is read after its successor has begun.
+        within(Duration::from_secs(30), "the consumer runs again", async || {
+            Ok(mesh.part("search-indexer")?.pid.is_some_and(|pid| pid != killed))
+        })
+        .await;
         let now = Progress::read(copy).await?;
         assert_eq!(now.phase, "loading", "kill {kill} came too late: {now:?}");
-        let found = found.into_inner().context("progress was read")?;
-        if let Some(before) = seen {
-            assert_eq!(found.rebuild, before.rebuild, "kill {kill}: begun again, not resumed");
+        if let Some(before) = last {
+            assert_eq!(now.rebuild, before.rebuild, "kill {kill}: begun again, not resumed");
         }
-        seen = Some(found);
+        last = Some(now);
     }
-    Ok(seen.context("three kills")?.rebuild)
+    Ok(last.context("three kills")?.rebuild)
 }
 
 /// Everything that the copy holds, as one number per key.
