@@ -2,9 +2,9 @@
 //!
 //! A consumer trusts no delivery. It applies only what [`connect`]s to its [`Position`], lets only
 //! newer states through its [`gate`], and asks the source's feed whenever [`is_due`] says that a
-//! push may be missing. [`judge`] tells when copy and source no longer have one past, [`page`] when
-//! a page of a snapshot may be applied, and [`attempt`] how a batch that killed the process is
-//! narrowed down to the record at fault.
+//! push may be missing. [`judge`] tells when copy and source no longer have one past, [`Goal`] when
+//! it has caught up, [`page`] when a page of a snapshot may be applied, and [`attempt`] how a batch
+//! that killed the process is narrowed down to the record at fault.
 
 use std::collections::BTreeMap;
 
@@ -262,6 +262,30 @@ pub fn judge(
         Some(Cause::BehindFloor)
     } else {
         None
+    }
+}
+
+/// The heads of the first sync, which a consumer has to reach once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Goal(Option<BTreeMap<Stream, Pn>>);
+
+impl Goal {
+    /// A sync was answered. The first sets the goal; a later one with lower heads lowers it, since
+    /// a source that was restored no longer has what it had promised.
+    pub fn see(&mut self, answer: &SyncResponse) {
+        let now: BTreeMap<_, _> =
+            answer.streams.iter().map(|at| (at.stream.clone(), at.head)).collect();
+        let goal = self.0.get_or_insert_with(|| now.clone());
+        goal.retain(|stream, _| now.contains_key(stream));
+        for (stream, head) in now {
+            goal.entry(stream).and_modify(|goal| *goal = head.min(*goal));
+        }
+    }
+
+    /// Whether these positions are there; nobody is before the first sync.
+    pub fn is_reached(&self, position: impl Fn(&Stream) -> Option<Pn>) -> bool {
+        let Some(heads) = &self.0 else { return false };
+        heads.iter().all(|(stream, head)| position(stream).is_some_and(|at| at >= *head))
     }
 }
 

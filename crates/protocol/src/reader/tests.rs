@@ -133,6 +133,23 @@ fn another_past_is_recognised_by_state_by_root_and_by_absence() {
 }
 
 #[test]
+fn the_heads_of_the_first_sync_are_the_goal_as_long_as_the_source_has_them() {
+    use PositionState::Ok;
+    let mut goal = Goal::default();
+    let stand = |goal: &Goal, number| goal.is_reached(|_| Some(pn(number)));
+    assert!(!stand(&goal, 9), "nothing is known yet");
+    goal.see(&answer(1, &[(10, 2, Ok)]));
+    assert!(!stand(&goal, 9) && stand(&goal, 10));
+    assert!(!goal.is_reached(|_| None));
+    goal.see(&answer(1, &[(12, 2, Ok)]));
+    assert!(stand(&goal, 10), "heads that run ahead are not run after");
+    goal.see(&answer(1, &[(5, 3, Ok)]));
+    assert!(!stand(&goal, 4) && stand(&goal, 5), "the source was restored");
+    goal.see(&answer(1, &[]));
+    assert!(goal.is_reached(|_| None), "and no longer has the stream");
+}
+
+#[test]
 fn only_a_divergence_or_damage_raises_the_history() {
     let raising: Vec<_> =
         [Cause::New, Cause::BehindFloor, Cause::Diverged, Cause::Asked, Cause::Damaged]
