@@ -1,7 +1,5 @@
 //! Records that cannot be applied: each is set aside alone, whole, and the stream goes on.
 
-use std::sync::atomic::Ordering;
-
 use crate::origin::item;
 use crate::world::World;
 
@@ -156,13 +154,27 @@ async fn another_content_of_a_stored_version_is_an_alarm_and_never_stale() -> an
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_unwell_is_no_reason_for_a_case() -> anyhow::Result<()> {
     let (world, _run) = World::serving("unwell").await?;
-    world.projection.troubles.store(5, Ordering::SeqCst);
-    for key in ["A", "B"] {
-        world.origin.put(key, Some(&item(key, 1)));
+    let states = ["08006", "25P03", "40001", "40P01", "53100", "55P03", "57014", "57P01", "58030"];
+    for (number, state) in (1..).zip(states) {
+        world.projection.troubles.lock().unwrap().extend([state, state]);
+        world.origin.put("A", Some(&item("a", number)));
+        world.until(i64::from(number), POSITION).await;
+        assert!(world.projection.troubles.lock().unwrap().is_empty());
+        assert_eq!(world.number("select count(*) from inbox.cases").await?, 0, "{state}");
     }
-    world.push(1, 2).await;
-    world.until(2, POSITION).await;
-    assert_eq!(world.projection.troubles.load(Ordering::SeqCst), 0);
-    assert_eq!(world.number("select count(*) from inbox.cases").await?, 0);
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_else_a_database_says_is_said_of_the_record() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("blamed").await?;
+    let states = ["21000", "22021", "23505", "25006", "2F002", "42P01", "54000", "P0001", "XX000"];
+    for (number, state) in (1..).zip(states) {
+        // Once for the batch, and once for the record alone.
+        world.projection.troubles.lock().unwrap().extend([state, state]);
+        world.origin.put("A", Some(&item("a", number)));
+        world.until(i64::from(number), POSITION).await;
+        assert_eq!(world.number(OPEN).await?, i64::from(number), "{state}");
+    }
     world.balanced().await
 }

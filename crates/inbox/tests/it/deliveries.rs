@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bus::{Bus, Fault};
 use contracts::Lane;
 use futures::future::join_all;
+use testkit::eventually;
 
 use crate::origin::{item, stream};
 use crate::world::World;
@@ -172,12 +173,62 @@ async fn what_is_no_envelope_is_kept_and_left_to_the_reader() -> anyhow::Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_answer_of_the_feed_moves_nothing() -> anyhow::Result<()> {
     let (world, _run) = World::serving("garbled").await?;
-    world.origin.garble(3);
-    world.origin.put("A", Some(&item("a", 1)));
-    world.at_head().await;
-    let kept = "select times from inbox.unreadable where via = 'feed'";
-    assert_eq!(world.number(kept).await?, 3);
+    let answer = |envelope: &str| format!("{{\"envelopes\":[{envelope}],\"head\":\"1\"}}");
+    let bad: [&dyn Fn(&str) -> String; 8] = [
+        &|_| "no JSON".to_owned(),
+        &|_| "{\"head\":\"1\"}".to_owned(),
+        &|_| answer("5"),
+        &|_| answer("{\"type\":5}"),
+        &|good| answer(&good.replace("syncline.changes.v1", "syncline.changes.v9")),
+        &|good| answer(&good.replace("\"last\":\"", "\"last\":\"7")),
+        &|good| answer(&good.replace("shop.items.normal", "shop.items.bulk")),
+        &|good| answer(&good.replace("\"shop\"", "\"shed\"")),
+    ];
+    for (number, bad) in (1..).zip(bad) {
+        world.origin.silence();
+        world.origin.put("A", Some(&item("a", 1)));
+        let good = String::from_utf8(world.origin.envelope(number, number).to_vec())?;
+        let bad = bad(&good);
+        assert_ne!(bad, answer(&good));
+        world.origin.garble([bad.clone(), bad]);
+        world.origin.speak();
+        world.at_head().await;
+        let kept = "select coalesce(sum(times), 0)::bigint from inbox.unreadable";
+        assert_eq!(world.number(kept).await?, 2 * i64::try_from(number)?);
+    }
+    let kept = "select count(*) from inbox.unreadable where via = 'feed' and times = 2";
+    assert_eq!(world.number(kept).await?, 8);
     assert_eq!(world.copied().await?, world.origin.living());
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_batch_locks_its_keys_in_key_order_so_that_lanes_never_cross() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("crossing").await?;
+    let keys: Vec<_> = (10..30).map(|number| format!("K{number}")).collect();
+    for key in &keys {
+        world.origin.put(key, Some(&item("first", 1)));
+    }
+    world.origin.put_in(Lane::Critical, "A", Some(&item("first", 1)));
+    world.until(21, "select sum(pn)::bigint from inbox.position").await;
+    for lane in [Lane::Normal, Lane::Critical] {
+        let mut client = world.pool.get().await?;
+        let rival = client.transaction().await?;
+        rival.execute("select from inbox.versions where key = 'K25' for update", &[]).await?;
+        for key in keys.iter().rev() {
+            world.origin.put_in(lane, key, Some(&item("second", 2)));
+        }
+        let free = "select string_agg(key, ' ' order by key) from (
+            select key from inbox.versions where key > 'K' for update skip locked) as free";
+        eventually("of K29 to K20 those before K25 are locked", async || {
+            let free = world.text(free).await?.unwrap_or_default();
+            Ok(free == [&keys[..10], &keys[16..]].concat().join(" "))
+        })
+        .await;
+        rival.rollback().await?;
+        world.until(20, "select count(*) from copy.items where name = 'second'").await;
+        world.pool.get().await?.execute("update copy.items set name = 'first'", &[]).await?;
+    }
     world.balanced().await
 }
 

@@ -1,6 +1,6 @@
 //! A source in memory that speaks the three calls, and can be restored, silenced and cut short.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::extract::{Path, Query, State};
@@ -17,6 +17,8 @@ use contracts::calls::{
 use contracts::{Change, Header, Key, Lane, Operation, Pn, Problem, Stream, Term, Topic, Version};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
+use testkit::eventually;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -35,8 +37,10 @@ struct Log {
     floors: BTreeMap<Stream, i64>,
     current: BTreeMap<Key, SnapshotRow>,
     is_feed_silent: bool,
-    garbled: usize,
+    garbled: VecDeque<String>,
     pages: Option<usize>,
+    syncs: usize,
+    held: watch::Sender<bool>,
 }
 
 #[derive(Deserialize)]
@@ -70,8 +74,10 @@ impl Origin {
             floors: BTreeMap::new(),
             current: BTreeMap::new(),
             is_feed_silent: false,
-            garbled: 0,
+            garbled: VecDeque::new(),
             pages: None,
+            syncs: 0,
+            held: watch::Sender::new(false),
         })))
     }
 
@@ -145,14 +151,30 @@ impl Origin {
         self.log().is_feed_silent = false;
     }
 
-    /// The next answers of the feed are no JSON.
-    pub(crate) fn garble(&self, answers: usize) {
-        self.log().garbled = answers;
+    /// The next answers of the feed are these.
+    pub(crate) fn garble(&self, answers: impl IntoIterator<Item = String>) {
+        self.log().garbled.extend(answers);
     }
 
     /// Only so many more pages are answered; `None` is all of them.
     pub(crate) fn allow_pages(&self, pages: Option<usize>) {
         self.log().pages = pages;
+    }
+
+    /// How many of the pages allowed have not been asked for.
+    pub(crate) fn pages_left(&self) -> Option<usize> {
+        self.log().pages
+    }
+
+    /// How many syncs were asked for.
+    pub(crate) fn syncs(&self) -> usize {
+        self.log().syncs
+    }
+
+    /// Waits until the consumer has asked for another sync, which began after this call.
+    pub(crate) async fn next_sync(&self) {
+        let before = self.syncs();
+        eventually("the source is asked again", async || Ok(self.syncs() > before + 1)).await;
     }
 
     pub(crate) fn head(&self) -> Pn {
@@ -232,6 +254,12 @@ async fn sync(
     State(origin): State<Origin>,
     Json(request): Json<SyncRequest>,
 ) -> Json<SyncResponse> {
+    let mut held = {
+        let mut log = origin.log();
+        log.syncs += 1;
+        log.held.subscribe()
+    };
+    held.wait_for(|held| !held).await.unwrap();
     let log = origin.log();
     let positions = request.positions.unwrap_or_default();
     let streams = log.streams.keys().map(|stream| {
@@ -259,9 +287,8 @@ async fn feed(
     if log.is_feed_silent {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    if log.garbled > 0 {
-        log.garbled -= 1;
-        return "{\"envelopes\": [{\"type\": 5}], \"head\": \"1\"}".into_response();
+    if let Some(garbled) = log.garbled.pop_front() {
+        return garbled.into_response();
     }
     let at = Position { stream: stream.clone(), pn: query.after, term: query.term };
     let refused = match log.state(&at) {
@@ -281,7 +308,7 @@ async fn feed(
         let term = log.term_at(&stream, first);
         let mut last = first;
         while last < head.min(after + limit)
-            && last - first < 4
+            && last - first < 9
             && log.term_at(&stream, last + 1) == term
         {
             last += 1;

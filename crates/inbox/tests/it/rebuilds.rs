@@ -257,3 +257,38 @@ async fn a_key_that_is_born_behind_the_pages_is_not_swept() -> anyhow::Result<()
     assert_eq!(world.copied().await?.len(), 3, "K lives, and L of the other past is swept");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_waits_until_the_positions_include_all_that_it_includes() -> anyhow::Result<()> {
+    let mut world = World::new("waiting").await?;
+    let client = world.pool.get().await?;
+    client
+        .batch_execute(
+            "set role none;
+             create table copy.pages (pn bigint);
+             grant all on copy.pages to syncline_service;
+             create function copy.page() returns trigger language plpgsql as $$
+             begin
+                 insert into copy.pages select pn from inbox.position;
+                 return null;
+             end $$;
+             create trigger page after update of cursor on inbox.topic
+                 for each row when (old.phase = 'loading') execute function copy.page();
+             reset role",
+        )
+        .await?;
+    drop(client);
+    world.origin.put("A", Some(&item("a", 1)));
+    world.origin.allow_pages(Some(0));
+    let run = world.follow();
+    world.until(1, "select count(*) from inbox.topic where phase = 'loading'").await;
+    world.origin.silence();
+    world.origin.put("B", Some(&item("b", 1)));
+    world.origin.allow_pages(Some(1));
+    eventually("the page is read", async || Ok(world.origin.pages_left() == Some(0))).await;
+    world.origin.next_sync().await;
+    world.origin.speak();
+    world.ready(&run).await;
+    assert_eq!(world.number("select min(pn) from copy.pages").await?, 2, "B's number");
+    converged(&world).await
+}

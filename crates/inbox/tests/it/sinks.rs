@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use inbox::{Error, Sink};
@@ -272,7 +272,7 @@ async fn a_worker_whose_session_ends_says_so_and_begins_again() -> anyhow::Resul
 async fn a_frozen_process_does_not_keep_others_from_working() -> anyhow::Result<()> {
     let mut world = World::new("frozen").await?;
     let (freeze, thaw) = std::sync::mpsc::channel::<()>();
-    let (config, pool) = (world.config(), world.own_pool()?);
+    let (config, pool) = (world.config(), world.own_pool(8)?);
     let frozen = Frozen { begun: Arc::default(), thaw: Mutex::new(thaw) };
     let begun = Arc::clone(&frozen.begun);
     let thread = std::thread::spawn(move || {
@@ -310,4 +310,22 @@ impl Sink for Frozen {
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.thaw.lock().unwrap().recv().unwrap_err();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_commit_wakes_the_worker_before_its_timer() -> anyhow::Result<()> {
+    let (mut world, run) = World::serving("at-once").await?;
+    world.origin.silence();
+    let index = Index::new(100);
+    let worker = inbox::run_sink(run.config.clone(), world.pool.clone(), index.clone());
+    world.spawn(async move { worker.await.unwrap() });
+    eventually("it has begun", async || Ok(index.rights() == ["begin"])).await;
+    let start = Instant::now();
+    for number in 1..=8_u8 {
+        world.origin.put("A", Some(&item("a", number.into())));
+        world.push(number.into(), number.into()).await;
+        world.until(0, DIRTY).await;
+    }
+    assert!(start.elapsed() < Duration::from_secs(2), "8 rounds: {:?}", start.elapsed());
+    Ok(())
 }

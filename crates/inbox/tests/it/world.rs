@@ -1,7 +1,8 @@
 //! A database, a broker, a source and a consumer whose copy is one table.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bus::{Bus, Memory};
 use bytes::Bytes;
@@ -29,8 +30,6 @@ const WRITE: &str = "
     on conflict (key) do update set version = excluded.version, name = excluded.name,
         size = excluded.size, applied = i.applied + 1";
 
-const UNWELL: &str = "do $$ begin raise exception 'again' using errcode = '40001'; end $$";
-
 /// An item as the copy wants it.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub(crate) struct Item {
@@ -38,12 +37,12 @@ pub(crate) struct Item {
     pub(crate) size: i32,
 }
 
-/// Writes items; size 13 breaks a constraint, 14 panics, 15 never ends, 16 takes longer than a push
-/// may, below 0 is invalid.
+/// Writes items; size 12 marks a key that no database takes, 13 breaks a constraint, 14 panics, 15
+/// never ends, 16 takes longer than a push may, below 0 is invalid.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Items {
-    /// How often the database is unwell before it works again.
-    pub(crate) troubles: Arc<AtomicUsize>,
+    /// The states with which the database refuses before it works again.
+    pub(crate) troubles: Arc<Mutex<VecDeque<&'static str>>>,
     pub(crate) is_hanging: Arc<AtomicBool>,
 }
 
@@ -60,9 +59,10 @@ impl Projection for Items {
         if has(16) {
             tx.query_one("select pg_sleep(0.7)", &[]).await?;
         }
-        let less = |troubles: usize| troubles.checked_sub(1);
-        if self.troubles.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
-            tx.batch_execute(UNWELL).await?;
+        let trouble = self.troubles.lock().unwrap().pop_front();
+        if let Some(state) = trouble {
+            let raise = format!("raise exception 'refused' using errcode = '{state}'");
+            tx.batch_execute(&format!("do $$ begin {raise}; end $$")).await?;
         }
         let gone: Vec<_> =
             changes.iter().filter(|c| c.entity.is_none()).map(|c| c.key.as_str()).collect();
@@ -82,7 +82,11 @@ impl Projection for Items {
         _: &Transaction<'_>,
         changes: &[Change<Item>],
     ) -> Result<Vec<Dirty>, Error> {
-        Ok(changes.iter().map(|change| change.marks("index", change.key.as_str())).collect())
+        let mark = |change: &Change<Item>| match &change.entity {
+            Some(item) if item.size == 12 => change.marks("index", "\0"),
+            _ => change.marks("index", change.key.as_str()),
+        };
+        Ok(changes.iter().map(mark).collect())
     }
 
     fn validate(&self, item: &Item) -> Result<(), String> {
@@ -91,16 +95,16 @@ impl Projection for Items {
 }
 
 /// Connections with the rights of a service, and no more.
-fn pool(database: &Database) -> anyhow::Result<Pool> {
+fn pool(database: &Database, connections_max: usize) -> anyhow::Result<Pool> {
     let mut connection: tokio_postgres::Config = database.url().parse()?;
     connection.options("-c role=syncline_service");
     let manager = Manager::new(connection, NoTls);
-    Ok(Pool::builder(manager).max_size(8).build()?)
+    Ok(Pool::builder(manager).max_size(connections_max).build()?)
 }
 
 /// Everything that a test needs; dropped with it.
 pub(crate) struct World {
-    _database: Database,
+    database: Database,
     pub(crate) pool: Pool,
     pub(crate) hub: Memory,
     pub(crate) origin: Origin,
@@ -137,9 +141,9 @@ impl World {
         let mut tasks = JoinSet::new();
         let origin = Origin::new();
         let url = origin.serve(&mut tasks).await;
-        let pool = pool(&database)?;
+        let pool = pool(&database, 8)?;
         let (hub, projection) = (Memory::new(), Items::default());
-        Ok(Self { _database: database, pool, hub, origin, url, projection, tasks })
+        Ok(Self { database, pool, hub, origin, url, projection, tasks })
     }
 
     /// The same, followed by a consumer that serves.
@@ -151,8 +155,8 @@ impl World {
     }
 
     /// Connections of another process.
-    pub(crate) fn own_pool(&self) -> anyhow::Result<Pool> {
-        pool(&self._database)
+    pub(crate) fn own_pool(&self, connections_max: usize) -> anyhow::Result<Pool> {
+        pool(&self.database, connections_max)
     }
 
     pub(crate) fn config(&self) -> Config {
