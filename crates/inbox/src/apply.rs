@@ -38,15 +38,33 @@ pub(crate) struct Settled<'a> {
     pub(crate) winners: Vec<Winner<'a>>,
     pub(crate) stale: Vec<Pn>,
     pub(crate) cases: Vec<Refused>,
+    /// Keys of sinks that have yet to be marked dirty.
     pub(crate) dirty: Vec<Dirty>,
+    /// Whether some are already.
+    marked: bool,
     pub(crate) contradictions: u32,
 }
 
 impl<'a> Settled<'a> {
+    /// Whether a sink has something to notice.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.marked || !self.dirty.is_empty()
+    }
+
     fn win(&mut self, record: &Arriving<'a>, overtaken: &[Arriving<'_>]) {
         let Arriving { key, version, digest, pn, .. } = *record;
         self.winners.push(Winner { key, version, digest, pn });
         self.stale.extend(overtaken.iter().filter_map(|older| older.pn));
+    }
+
+    async fn mark_cases<P: Projection>(
+        &mut self,
+        tx: &Transaction<'_>,
+        projection: &P,
+    ) -> Result<(), Error> {
+        let keys: Vec<_> = self.cases.iter().filter_map(|case| case.key.clone()).collect();
+        self.marked = true;
+        mark_cases(tx, projection, &keys).await
     }
 }
 
@@ -71,8 +89,7 @@ pub(crate) async fn apply<'a, P: Projection>(
             for candidates in &gated.candidates {
                 each(tx, projection, stream, candidates, &mut settled).await?;
             }
-            let keys: Vec<_> = settled.cases.iter().filter_map(|case| case.key.clone()).collect();
-            settled.dirty.extend(dirty_of_cases(tx, projection, keys.into_iter()).await?);
+            settled.mark_cases(tx, projection).await?;
         }
         Trial::SetAside => {
             let reason = format!("the process died {DEATHS_MAX} times while applying it alone");
@@ -131,12 +148,13 @@ async fn each<'a, P: Projection>(
         let changes = std::slice::from_ref(&change);
         let tried = alone(tx, async {
             projection.apply(tx, changes).await?;
-            projection.dirty(tx, changes).await
+            // Marked here and not with the rest: a sink's key may be as bad as any other value.
+            store::mark_dirty(tx, &projection.dirty(tx, changes).await?).await
         });
         match tried.await {
-            Ok(dirty) => {
+            Ok(()) => {
                 settled.win(record, older);
-                settled.dirty.extend(dirty);
+                settled.marked = true;
                 return Ok(());
             }
             Err(error) if error.blames_record() => {
@@ -167,18 +185,20 @@ async fn alone<T>(
     result
 }
 
-/// The sinks' keys of entities whose case was opened or closed; a projection that fails on one of
-/// them leaves that one out.
-pub(crate) async fn dirty_of_cases<P: Projection>(
+/// Marks the sinks' keys of entities whose case was opened or closed; one that cannot be marked is
+/// left out.
+pub(crate) async fn mark_cases<P: Projection>(
     tx: &Transaction<'_>,
     projection: &P,
-    keys: impl Iterator<Item = Key>,
-) -> Result<Vec<Dirty>, Error> {
-    let mut dirty = Vec::new();
+    keys: &[Key],
+) -> Result<(), Error> {
     for key in keys {
-        let change = Change { key, version: Version::ZERO, entity: None, place: None };
-        match alone(tx, projection.dirty(tx, std::slice::from_ref(&change))).await {
-            Ok(marks) => dirty.extend(marks),
+        let change = Change { key: key.clone(), version: Version::ZERO, entity: None, place: None };
+        let changes = std::slice::from_ref(&change);
+        let marked =
+            alone(tx, async { store::mark_dirty(tx, &projection.dirty(tx, changes).await?).await });
+        match marked.await {
+            Ok(()) => {}
             Err(error) if error.blames_record() => {
                 let (key, error) = (change.key.as_str(), chain(&error));
                 tracing::error!(key, error, "the key of a case could not be marked dirty");
@@ -186,7 +206,7 @@ pub(crate) async fn dirty_of_cases<P: Projection>(
             Err(error) => return Err(error),
         }
     }
-    Ok(dirty)
+    Ok(())
 }
 
 fn without_entity<E>(case: &Refused) -> Option<Change<E>> {

@@ -129,7 +129,7 @@ impl<P: Projection> Pipeline<P> {
         entry: &Entry<'_>,
     ) {
         self.monitor.moved(&self.topic, stream, position);
-        if !settled.dirty.is_empty() {
+        if settled.is_marked() {
             self.monitor.marked();
         }
         self.metrics.batch(settled, entry);

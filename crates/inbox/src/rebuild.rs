@@ -13,7 +13,7 @@ use protocol::reader::{Cause, Page, Phase, Position, Road, page};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Settled, Trial, apply, dirty_of_cases};
+use crate::apply::{Settled, Trial, apply, mark_cases};
 use crate::batch::Parsed;
 use crate::error::chain;
 use crate::follower::{Follower, back_off};
@@ -217,7 +217,7 @@ impl<P: Projection> Follower<P> {
     fn tell_page(&self, settled: &Settled<'_>, repairs: u32, phase: Phase) {
         let topic = &self.topic;
         self.monitor().phase(topic, phase);
-        if !settled.dirty.is_empty() {
+        if settled.is_marked() {
             self.monitor().marked();
         }
         for case in &settled.cases {
@@ -257,8 +257,7 @@ impl<P: Projection> Follower<P> {
 
     async fn finish(&self, tx: Transaction<'_>, copy: &Copy) -> Result<Turn, Error> {
         let keys = copy::close_older_cases(&tx, &self.topic, copy).await?;
-        let dirty = dirty_of_cases(&tx, &self.pipeline.projection, keys.into_iter()).await?;
-        store::mark_dirty(&tx, &dirty).await?;
+        mark_cases(&tx, &self.pipeline.projection, &keys).await?;
         copy::move_cursor(&tx, &self.topic, Phase::Serving, None).await?;
         tx.commit().await?;
         self.monitor().phase(&self.topic, Phase::Serving);

@@ -10,13 +10,13 @@ use contracts::{Pn, Stream};
 use protocol::reader::{Cause, Phase, Sighting, is_due, judge};
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::dirty_of_cases;
+use crate::apply::mark_cases;
 use crate::config::OnDivergence;
 use crate::error::chain;
 use crate::follower::{Follower, back_off};
 use crate::store::watch::Deliveries;
 use crate::store::{Copy, copy, watch};
-use crate::{Error, Projection, store};
+use crate::{Error, Projection};
 
 /// However often it is woken, it leaves this much time between two calls.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -183,9 +183,7 @@ impl<P: Projection> Follower<P> {
         let tx = client.transaction().await?;
         let (copy, _) = copy::lock_copy(&tx, &self.topic).await?;
         let keys = copy::close_overtaken(&tx, &self.topic, &copy).await?;
-        let projection = &self.pipeline.projection;
-        let dirty = dirty_of_cases(&tx, projection, keys.into_iter()).await?;
-        store::mark_dirty(&tx, &dirty).await?;
+        mark_cases(&tx, &self.pipeline.projection, &keys).await?;
         tx.commit().await?;
         self.monitor().marked();
         Ok(())

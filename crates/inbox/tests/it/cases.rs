@@ -178,3 +178,18 @@ async fn whatever_else_a_database_says_is_said_of_the_record() -> anyhow::Result
     }
     world.balanced().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_marked_dirty_spoils_its_own_record_only() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("unmarkable").await?;
+    for (key, size) in [("A", 1), ("B", 12), ("C", 1)] {
+        world.origin.put(key, Some(&item(key, size)));
+    }
+    world.push(1, 3).await;
+    world.until(3, POSITION).await;
+    assert_eq!(world.copied().await?, [("A".to_owned(), 1), ("C".to_owned(), 1)]);
+    assert_eq!(kind(&world, "B").await?.as_deref(), Some("failing apply"));
+    let marked = "select count(*) from inbox.dirty where key in ('A', 'B', 'C') and gen > 0";
+    assert_eq!(world.number(marked).await?, 3, "the key of the case too");
+    world.balanced().await
+}
