@@ -129,18 +129,27 @@ impl<'a> Parsed<'a> {
 
     /// The rows of a page.
     pub(crate) fn rows(rows: &'a [SnapshotRow]) -> Self {
-        let records = rows.iter().map(|row| {
+        let mut parsed = Self::default();
+        for row in rows {
             let payload = row.payload.as_deref().filter(|_| !row.deleted);
-            Arriving {
+            let record = Arriving {
                 pn: None,
                 key: &row.key,
                 version: row.version,
                 payload,
                 digest: payload.map(|payload| Digest::of(payload.get().as_bytes())),
                 schema: "",
+            };
+            if row.deleted || payload.is_some() {
+                parsed.records.push(record);
+            } else {
+                let reason = "it lives and has no payload".to_owned();
+                let refused = Refused::new(&record, Kind::Unreadable, "snapshot", reason);
+                let operation = Some(Operation::Upsert);
+                parsed.unreadable.push(Refused { operation, ..refused });
             }
-        });
-        Self { records: records.collect(), ..Self::default() }
+        }
+        parsed
     }
 
     /// Entities that the source does not know, as if each had been deleted.

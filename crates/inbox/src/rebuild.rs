@@ -185,7 +185,7 @@ impl<P: Projection> Follower<P> {
             return Ok(Turn::Again);
         }
         let parsed = Parsed::rows(&answer.rows);
-        let keys = parsed.keys();
+        let keys: Vec<_> = answer.rows.iter().map(|row| row.key.as_str()).collect();
         let stored = store::read_versions(&tx, topic, &keys).await?;
         let gated = parsed.gate(Road::Page, copy.history, &stored);
         let repairs = gated.repairs;

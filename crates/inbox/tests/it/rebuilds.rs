@@ -292,3 +292,20 @@ async fn a_page_waits_until_the_positions_include_all_that_it_includes() -> anyh
     assert_eq!(world.number("select min(pn) from copy.pages").await?, 2, "B's number");
     converged(&world).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_row_without_a_payload_deletes_nothing() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("payloadless").await?;
+    for key in ["A", "B"] {
+        world.origin.put(key, Some(&item(key, 1)));
+    }
+    world.at_head().await;
+    world.origin.put("A", Some("null"));
+    world.until(1, "select open_cases from inbox.position").await;
+    world.pool.get().await?.execute("update inbox.topic set asked = 'asked'", &[]).await?;
+    world.until(2, "select rebuild from inbox.topic where phase = 'serving'").await;
+    assert_eq!(world.copied().await?, [("A".to_owned(), 1), ("B".to_owned(), 1)]);
+    let open = "select rule from inbox.cases where state = 'open' and key = 'A' and version = 2";
+    assert_eq!(world.text(open).await?.as_deref(), Some("snapshot"));
+    world.balanced().await
+}
