@@ -1,2 +1,4 @@
--- Taken up by whichever process follows the topic.
-update inbox.topic set asked = $2 where topic = $1
+-- Taken up by whichever process follows the topic; a word of damage is not taken back.
+update inbox.topic
+set asked = case asked when 'damaged' then asked else $2 end
+where topic = $1

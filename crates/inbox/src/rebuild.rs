@@ -82,7 +82,9 @@ impl<P: Projection> Follower<P> {
         let mut client = self.client().await?;
         let tx = client.transaction().await?;
         let (copy, _) = copy::lock_copy(&tx, &self.topic).await?;
-        if copy.rebuild != seen.rebuild {
+        if (copy.rebuild, &copy.asked) != (seen.rebuild, &seen.asked) {
+            // Decided for another state than this; a command that came meanwhile must not vanish.
+            self.sync.notify_one();
             return Ok(());
         }
         let raise = i64::from(cause.raises_history());

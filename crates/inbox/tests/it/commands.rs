@@ -69,3 +69,20 @@ async fn a_rebuild_is_commanded_with_the_app_token_only() -> anyhow::Result<()> 
     assert_eq!(world.number("select history from inbox.topic").await?, 2);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_of_damage_is_not_taken_back_by_a_plain_command() -> anyhow::Result<()> {
+    let (world, run) = World::serving("outranked").await?;
+    let mut tasks = JoinSet::new();
+    let url = routes(&world, &run, &mut tasks).await?;
+    world.origin.hold();
+    let http = reqwest::Client::new();
+    for query in ["?damaged=true", ""] {
+        let path = format!("{url}/sync/rebuild/shop.items{query}");
+        let answer = http.post(path).header("dapr-api-token", "open sesame").send().await?;
+        assert_eq!(answer.status(), 202);
+    }
+    world.origin.release();
+    world.until(2, "select history from inbox.topic").await;
+    Ok(())
+}

@@ -171,6 +171,16 @@ impl Origin {
         self.log().syncs
     }
 
+    /// Syncs wait for their answers from now on.
+    pub(crate) fn hold(&self) {
+        self.log().held.send_replace(true);
+    }
+
+    /// They are answered again, as the source is by then.
+    pub(crate) fn release(&self) {
+        self.log().held.send_replace(false);
+    }
+
     /// Waits until the consumer has asked for another sync, which began after this call.
     pub(crate) async fn next_sync(&self) {
         let before = self.syncs();

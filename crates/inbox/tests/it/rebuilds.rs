@@ -309,3 +309,19 @@ async fn a_living_row_without_a_payload_deletes_nothing() -> anyhow::Result<()> 
     assert_eq!(world.text(open).await?.as_deref(), Some("snapshot"));
     world.balanced().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_comes_while_another_rebuild_begins_is_obeyed() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("commanded-meanwhile").await?;
+    world.origin.silence();
+    world.origin.hold();
+    world.origin.put("A", Some(&item("a", 1)));
+    let before = world.origin.syncs();
+    eventually("a sync is held", async || Ok(world.origin.syncs() > before)).await;
+    world.origin.truncate(1);
+    world.pool.get().await?.execute("update inbox.topic set asked = 'damaged'", &[]).await?;
+    world.origin.release();
+    world.origin.speak();
+    world.until(2, HISTORY).await;
+    converged(&world).await
+}
