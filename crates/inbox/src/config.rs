@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use contracts::Source;
+use reqwest::Url;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Error, Monitor};
 
+/// The source's name follows.
+const RELAY_URL: &str = "RELAY_URL_";
 const SYNC_INTERVAL_MS: u64 = 300;
 const FEED_LIMIT: u32 = 1_000;
 const PAGE_LIMIT: u32 = 1_000;
@@ -22,7 +25,8 @@ pub struct Config {
     #[arg(long, env = "CONSUMER")]
     pub consumer: Option<String>,
     /// Where the relay of a source is asked directly; also set by `RELAY_URL_<SOURCE>`
-    #[arg(long = "relay-url", value_name = "SOURCE=URL", default_values_t = from_env("RELAY_URL_"))]
+    #[arg(long = "relay-url", value_name = "SOURCE=URL", value_parser = Road::to_url)]
+    #[arg(default_values_t = from_env(RELAY_URL))]
     pub relay_urls: Vec<Road>,
     /// App-id of the relay of a source where it is not `relay`; also set by `RELAY_APP_ID_<SOURCE>`
     #[arg(long = "relay-app-id", value_name = "SOURCE=ID")]
@@ -69,6 +73,15 @@ impl Road {
     pub fn new(source: &Source, value: impl Into<String>) -> Self {
         Self { source: in_capitals(source.as_str()), value: value.into() }
     }
+
+    fn to_url(raw: &str) -> Result<Self, String> {
+        let road: Self = raw.parse()?;
+        let url: Url = road.value.parse().map_err(|error| format!("{}: {error}", road.value))?;
+        match url.scheme() {
+            "http" | "https" => Ok(road),
+            scheme => Err(format!("{}: {scheme} is neither http nor https", road.value)),
+        }
+    }
 }
 
 impl FromStr for Road {
@@ -105,6 +118,10 @@ impl Config {
 
     pub(crate) fn relay_url(&self, source: &Source) -> Option<&str> {
         find(&self.relay_urls, source)
+    }
+
+    pub(crate) fn relay_url_variable(source: &Source) -> String {
+        format!("{RELAY_URL}{}", in_capitals(source.as_str()))
     }
 
     pub(crate) fn relay_app_id(&self, source: &Source) -> &str {
@@ -172,6 +189,16 @@ mod tests {
         assert_eq!(config.relay_app_id(&source), "relay");
         assert_eq!(config.on_divergence, OnDivergence::Stop);
         assert!(Arguments::try_parse_from(["test", "--relay-url", "crm-sync"]).is_err());
+    }
+
+    #[test]
+    fn a_relay_url_that_nobody_could_ask_is_refused_at_the_start() {
+        for url in ["127.0.0.1:8085", "localhost:8085", "http://", "redis://127.0.0.1:8085"] {
+            let argument = format!("--relay-url=shop={url}");
+            assert!(Arguments::try_parse_from(["test", &argument]).is_err(), "{url}");
+        }
+        let fine = ["test", "--relay-url=shop=http://relay:8085"];
+        assert!(Arguments::try_parse_from(fine).is_ok());
     }
 
     #[test]

@@ -68,6 +68,7 @@ impl<P: Projection> Follower<P> {
     async fn open(config: Config, pool: Pool, bus: &Bus, projection: P) -> Result<Self, Error> {
         let topic = Topic::parse(P::TOPIC)?;
         let consumer = config.consumer()?.to_owned();
+        let relay = Relay::of(&topic.source(), &config, bus)?;
         config.monitor.enter(&topic);
         let client = pool.get().await?;
         let identity = copy::read_identity(&client).await?;
@@ -83,7 +84,7 @@ impl<P: Projection> Follower<P> {
             metrics: Metrics::new(&topic),
         };
         Ok(Self {
-            relay: Relay::of(&topic.source(), &config, bus),
+            relay,
             pushes: match bus.transport() {
                 Transport::None => Pushes::Never,
                 Transport::Dapr | Transport::Memory => Pushes::Expected,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{Bus, Peer};
+use bus::{Bus, Peer, Transport};
 use bytes::Bytes;
 use contracts::calls::{FeedResponse, SnapshotResponse, SyncRequest, SyncResponse};
 use contracts::{Problem, Source, Stream, Topic};
@@ -24,13 +24,20 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Asked directly where a URL is configured, otherwise through the sidecar.
-    pub(crate) fn of(source: &Source, config: &Config, bus: &Bus) -> Self {
-        let peer = match config.relay_url(source) {
-            Some(url) => bus.direct(url),
-            None => bus.peer(config.relay_app_id(source)),
+    /// Asked directly where a URL is configured, otherwise through the sidecar, if there is one.
+    pub(crate) fn of(source: &Source, config: &Config, bus: &Bus) -> Result<Self, Error> {
+        let peer = match (config.relay_url(source), bus.transport()) {
+            (Some(url), _) => bus.direct(url),
+            (None, Transport::Dapr) => bus.peer(config.relay_app_id(source)),
+            (None, transport @ (Transport::Memory | Transport::None)) => {
+                let variable = Config::relay_url_variable(source);
+                return Err(Error::Config(format!(
+                    "with transport {transport} no sidecar leads to the relay of {source}; \
+                     set {variable}"
+                )));
+            }
         };
-        Self { source: source.clone(), peer }
+        Ok(Self { source: source.clone(), peer })
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -1,7 +1,10 @@
 //! The routes: the state of every copy, and the command to load one anew.
 
+use std::time::Duration;
+
 use axum::Router;
 use bus::Bus;
+use inbox::{Config, Error};
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -84,5 +87,16 @@ async fn a_word_of_damage_is_not_taken_back_by_a_plain_command() -> anyhow::Resu
     }
     world.origin.release();
     world.until(2, "select history from inbox.topic").await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_nobody_can_find_is_refused_at_the_start() -> anyhow::Result<()> {
+    let world = World::new("roadless").await?;
+    let config = Config { relay_urls: Vec::new(), ..world.config() };
+    let running = inbox::run(config, world.pool.clone(), Bus::none(), world.projection.clone());
+    let refused = tokio::time::timeout(Duration::from_secs(5), running).await?;
+    let Err(Error::Config(reason)) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("RELAY_URL_SHOP"), "{reason}");
     Ok(())
 }
