@@ -73,6 +73,10 @@ impl<P: Projection> Follower<P> {
         let client = pool.get().await?;
         let identity = copy::read_identity(&client).await?;
         copy::create_topic(&client, &topic).await?;
+        let intakes = Intakes::default();
+        for at in copy::read_copy(&client, &topic).await?.1 {
+            intakes.enter(&at.stream);
+        }
         drop(client);
         let careful = Careful::begin(&pool, &topic).await?;
         let pipeline = Pipeline {
@@ -94,7 +98,7 @@ impl<P: Projection> Follower<P> {
             consumer,
             identity,
             pipeline,
-            intakes: Intakes::default(),
+            intakes,
             sync: Notify::new(),
             load: Notify::new(),
         })

@@ -71,10 +71,16 @@ impl Intake {
 pub(crate) struct Intakes(Mutex<BTreeMap<Stream, Arc<Intake>>>);
 
 impl Intakes {
-    /// The intake of a stream that exists; it is made when first asked for.
-    pub(crate) fn get(&self, stream: &Stream) -> Arc<Intake> {
+    /// The intake of a stream that is known to exist; it is made when first asked for, and so gets
+    /// a reader.
+    pub(crate) fn enter(&self, stream: &Stream) -> Arc<Intake> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(stream.clone()).or_insert_with(|| Arc::new(Intake::new(stream))))
+    }
+
+    /// The intake of a stream that somebody named, if it exists.
+    pub(crate) fn find(&self, stream: &Stream) -> Option<Arc<Intake>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(stream).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Intake>> {

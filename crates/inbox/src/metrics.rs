@@ -9,7 +9,8 @@ use crate::journal::Entry;
 
 /// Changes by outcome: `applied`, `stale`, `case`.
 const CHANGES: &str = "inbox_changes";
-/// Deliveries that changed nothing, by reason: `duplicate`, `left-to-reader`, `unreadable`.
+/// Deliveries that changed nothing, by reason: `duplicate`, `left-to-reader`, `unreadable`,
+/// `unknown-stream`.
 const DELIVERIES: &str = "inbox_deliveries_without_change";
 /// What must not happen, by kind: `contradiction`, `diverged`, `unreadable-answer`.
 const ALARMS: &str = "inbox_alarms";

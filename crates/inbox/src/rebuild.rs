@@ -98,7 +98,7 @@ impl<P: Projection> Follower<P> {
         );
         self.monitor().phase(&self.topic, Phase::Loading);
         for state in &answer.streams {
-            self.intakes.get(&state.stream).wake.notify_one();
+            self.intakes.enter(&state.stream).wake.notify_one();
         }
         self.load.notify_one();
         self.sync.notify_one();
@@ -165,7 +165,7 @@ impl<P: Projection> Follower<P> {
         for head in heads {
             match positions.get(&head.stream) {
                 Some(at) if at.pn >= head.pn => {}
-                Some(_) => self.intakes.get(&head.stream).wake.notify_one(),
+                Some(_) => self.intakes.enter(&head.stream).wake.notify_one(),
                 None => self.sync.notify_one(),
             }
         }

@@ -40,7 +40,12 @@ impl<P: Projection> Follower<P> {
         if self.stop().is_cancelled() {
             return Verdict::Retry;
         }
-        let intake = self.intakes.get(&delivery.stream);
+        let Some(intake) = self.intakes.find(&delivery.stream) else {
+            // If the source has such a stream, the next sync tells, and it is read from its start.
+            self.pipeline.metrics.delivery("unknown-stream");
+            self.sync.notify_one();
+            return Verdict::Done;
+        };
         let envelope = match self.read(&delivery) {
             Ok(envelope) => envelope,
             Err(reason) => return self.unreadable(&intake, &delivery, &reason).await,

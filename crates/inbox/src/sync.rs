@@ -157,7 +157,7 @@ impl<P: Projection> Follower<P> {
             here.or(known(stream).map(|at| at.pn))
         };
         for state in &answer.streams {
-            let intake = self.intakes.get(&state.stream);
+            let intake = self.intakes.enter(&state.stream);
             let position = now(&state.stream).unwrap_or(Pn::ZERO);
             let before = memory.positions.get(&state.stream).copied();
             let pushes = self.pushes;

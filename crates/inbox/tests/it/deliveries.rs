@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bus::{Bus, Fault};
-use contracts::Lane;
+use contracts::{Lane, Stream};
 use futures::future::join_all;
+use inbox::Config;
 use testkit::eventually;
 
 use crate::origin::{item, stream};
@@ -199,6 +200,24 @@ async fn an_unreadable_answer_of_the_feed_moves_nothing() -> anyhow::Result<()> 
     let kept = "select count(*) from inbox.unreadable where via = 'feed' and times = 2";
     assert_eq!(world.number(kept).await?, 8);
     assert_eq!(world.copied().await?, world.origin.living());
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_the_source_does_not_name_is_only_asked_for() -> anyhow::Result<()> {
+    let mut world = World::new("unheard-of").await?;
+    let config = Config { sync_interval_ms: 60_000, ..world.config() };
+    let run = world.follow_with(config, Bus::memory(&world.hub));
+    world.ready(&run).await;
+    let bus = Bus::memory(&world.hub);
+    for word in ["critical", "bulk", "gossip"] {
+        let stream = Stream::parse(&format!("shop.items.{word}"))?;
+        let before = world.origin.syncs();
+        bus.publish(&stream, Lane::Normal, "no envelope".into()).await?;
+        eventually("the source is asked", async || Ok(world.origin.syncs() > before)).await;
+    }
+    assert_eq!(world.hub.given_up(), 0, "they are answered with success");
+    assert_eq!(world.number("select count(*) from inbox.unreadable").await?, 0);
     world.balanced().await
 }
 
