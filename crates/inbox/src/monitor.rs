@@ -58,6 +58,23 @@ impl Watched {
         self.is_reached && self.phase == Phase::Serving
     }
 
+    /// What keeps it from being ready.
+    fn complaint(&self) -> Option<String> {
+        if self.is_ready() {
+            return None;
+        }
+        let state = match self.phase {
+            Phase::New => "was never loaded",
+            Phase::Loading | Phase::Sweeping => "is being loaded",
+            Phase::Serving => "has yet to reach the heads of its source",
+            Phase::Diverged => "stands still, since its source has another past",
+        };
+        Some(match &self.error {
+            Some(error) => format!("{state}: {error}"),
+            None => state.to_owned(),
+        })
+    }
+
     /// For how long a stream has not been at its head.
     pub(crate) fn lag_seconds(&self, stream: &Stream) -> f64 {
         match self.streams.get(stream) {
@@ -98,8 +115,20 @@ impl Monitor {
     /// Whether every copy serves: loaded, in its source's past, and once at the heads that the
     /// source had when this process first asked.
     pub fn ready(&self) -> bool {
+        self.readiness().is_ok()
+    }
+
+    /// The same, with what is missing in words.
+    pub fn readiness(&self) -> Result<(), String> {
         let topics = self.topics();
-        !topics.is_empty() && topics.values().all(Watched::is_ready)
+        if topics.is_empty() {
+            return Err("no topic is followed yet".to_owned());
+        }
+        let missing = topics.iter().filter_map(|(topic, watched)| {
+            Some(format!("the copy of {topic} {}", watched.complaint()?))
+        });
+        let missing: Vec<_> = missing.collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
     }
 
     pub(crate) fn enter(&self, topic: &Topic) {
@@ -121,7 +150,6 @@ impl Monitor {
         self.with(topic, |watched| {
             watched.phase = phase;
             watched.answered = Some(Instant::now());
-            watched.error = None;
             watched.streams.retain(|name, _| answer.streams.iter().any(|s| s.stream == *name));
             for state in &answer.streams {
                 let sight = watched.streams.entry(state.stream.clone()).or_default();
@@ -143,8 +171,9 @@ impl Monitor {
         });
     }
 
-    pub(crate) fn failed(&self, topic: &Topic, error: String) {
-        self.with(topic, |watched| watched.error = Some(error));
+    /// The last sync failed with this, or did not fail.
+    pub(crate) fn synchronised(&self, topic: &Topic, error: Option<String>) {
+        self.with(topic, |watched| watched.error = error);
     }
 
     pub(crate) fn moved(&self, topic: &Topic, stream: &Stream, position: Position) {

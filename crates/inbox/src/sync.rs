@@ -35,10 +35,21 @@ pub(crate) async fn run<P: Projection>(
     follower: Arc<Follower<P>>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    let topic = &follower.topic;
     let mut memory = Memory::default();
-    let mut failures = 0;
+    let (mut failures, mut told) = (0, None);
     while !stop.is_cancelled() {
-        match follower.synchronise(&mut memory).await {
+        let outcome = follower.synchronise(&mut memory).await;
+        let error = outcome.as_ref().err().map(|error| chain(error));
+        if error != told
+            && let Some(error) = &error
+        {
+            tracing::warn!(%topic, error, "a sync failed and is tried again");
+        }
+        follower.monitor().synchronised(topic, error.clone());
+        told = error;
+        follower.flush().await;
+        match outcome {
             Ok(()) => {
                 failures = 0;
                 tokio::time::sleep(PAUSE).await;
@@ -49,23 +60,18 @@ pub(crate) async fn run<P: Projection>(
                     () = tokio::time::sleep(follower.config.sync_interval()) => {}
                 }
             }
-            Err(error) => {
+            Err(_) => {
                 failures += 1;
-                let (topic, error) = (&follower.topic, chain(&error));
-                if failures == 1 {
-                    tracing::warn!(%topic, error, "the source could not be asked, trying again");
-                }
-                follower.monitor().failed(topic, error);
                 back_off(failures, &stop).await;
             }
         }
     }
-    follower.flush().await
+    follower.flush().await;
+    Ok(())
 }
 
 impl<P: Projection> Follower<P> {
     async fn synchronise(&self, memory: &mut Memory) -> Result<(), Error> {
-        self.flush().await?;
         let client = self.client().await?;
         let read_at = Instant::now();
         let (copy, positions) = copy::read_copy(&client, &self.topic).await?;
@@ -189,8 +195,8 @@ impl<P: Projection> Follower<P> {
         Ok(())
     }
 
-    /// Writes the counts of deliveries that changed nothing.
-    async fn flush(&self) -> Result<(), Error> {
+    /// Writes the counts of deliveries that changed nothing; what cannot be written now is kept.
+    async fn flush(&self) {
         for intake in self.intakes.all() {
             let counted = intake.drain();
             if counted == Deliveries::default() {
@@ -204,8 +210,10 @@ impl<P: Projection> Follower<P> {
             if !matches!(flushed, Ok(true)) {
                 intake.give_back(counted);
             }
-            flushed?;
+            if let Err(error) = flushed {
+                let (stream, error) = (&intake.stream, chain(&error));
+                tracing::debug!(%stream, error, "deliveries are counted later");
+            }
         }
-        Ok(())
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Deliveries {
     pub(crate) unreadable: i64,
 }
 
-/// Adds to the counts of a stream; answers whether it has a position.
+/// Adds to the counts of a stream; answers whether its position was there and free.
 pub(crate) async fn count_deliveries(
     client: &Client,
     stream: &Stream,

@@ -7,6 +7,7 @@ use bus::Bus;
 use inbox::{Config, Error};
 use secrecy::SecretString;
 use serde_json::Value;
+use testkit::eventually;
 use tokio::task::JoinSet;
 
 use crate::origin::item;
@@ -87,6 +88,33 @@ async fn a_word_of_damage_is_not_taken_back_by_a_plain_command() -> anyhow::Resu
     }
     world.origin.release();
     world.until(2, "select history from inbox.topic").await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_not_ready_says_what_it_misses() -> anyhow::Result<()> {
+    let mut world = World::new("unready").await?;
+    assert!(world.config().monitor.readiness().unwrap_err().contains("no topic"));
+    let source = std::mem::replace(&mut world.url, "http://127.0.0.1:9".to_owned());
+    let run = world.follow();
+    let says = async |words: &str| {
+        eventually(words, async || {
+            let why = run.config.monitor.readiness().err().unwrap_or_default();
+            Ok(why.contains("shop.items") && why.contains(words))
+        })
+        .await;
+    };
+    says("was never loaded: ask http://127.0.0.1:9").await;
+    world.owner().await?.batch_execute("alter table inbox.position rename to gone").await?;
+    says("use the database of the inbox").await;
+    world.owner().await?.batch_execute("alter table inbox.gone rename to position").await?;
+    says("was never loaded: ask").await;
+    run.stop().await;
+
+    world.url = source;
+    let run = world.follow();
+    world.ready(&run).await;
+    assert_eq!(run.config.monitor.readiness(), Ok(()));
     Ok(())
 }
 

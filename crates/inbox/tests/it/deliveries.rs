@@ -222,6 +222,21 @@ async fn a_stream_that_the_source_does_not_name_is_only_asked_for() -> anyhow::R
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_holds_the_position_keeps_nobody_from_asking_the_source() -> anyhow::Result<()>
+{
+    let (world, _run) = World::serving("held").await?;
+    let mut client = world.pool.get().await?;
+    let batch = client.transaction().await?;
+    batch.execute("select from inbox.position for update", &[]).await?;
+    world.publish("no envelope".into()).await;
+    world.origin.next_sync().await;
+    world.origin.next_sync().await;
+    batch.rollback().await?;
+    world.until(1, "select unreadable from inbox.position").await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_batch_locks_its_keys_in_key_order_so_that_lanes_never_cross() -> anyhow::Result<()> {
     let (world, _run) = World::serving("crossing").await?;
     let keys: Vec<_> = (10..30).map(|number| format!("K{number}")).collect();

@@ -159,6 +159,11 @@ impl World {
         pool(&self.database, connections_max)
     }
 
+    /// A connection with all rights.
+    pub(crate) async fn owner(&self) -> anyhow::Result<tokio_postgres::Client> {
+        self.database.connect().await
+    }
+
     pub(crate) fn config(&self) -> Config {
         let source = Source::parse("shop").unwrap();
         Config {
