@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use contracts::calls::{self, SyncResponse};
 use contracts::{Pn, Stream, Term, Topic};
-use protocol::reader::{Phase, Position};
+use protocol::reader::{Cause, Goal, Phase, Position};
 use tokio::sync::{Notify, watch};
 
 /// Shared by everything in a process that follows sources; clones are one.
@@ -27,7 +27,7 @@ pub(crate) struct Watched {
     pub(crate) streams: BTreeMap<Stream, Sight>,
     pub(crate) answered: Option<Instant>,
     pub(crate) error: Option<String>,
-    goal: Option<BTreeMap<Stream, Pn>>,
+    goal: Goal,
     is_reached: bool,
     entered: Instant,
 }
@@ -48,7 +48,7 @@ impl Watched {
             streams: BTreeMap::new(),
             answered: None,
             error: None,
-            goal: None,
+            goal: Goal::default(),
             is_reached: false,
             entered: Instant::now(),
         }
@@ -87,10 +87,8 @@ impl Watched {
     }
 
     fn look(&mut self) {
-        let Some(goal) = &self.goal else { return };
-        let at = |stream| self.streams.get(stream)?.position;
-        let reached = goal.iter().all(|(stream, head)| at(stream).is_some_and(|at| at.pn >= *head));
-        self.is_reached |= reached;
+        let at = |stream: &Stream| Some(self.streams.get(stream)?.position?.pn);
+        self.is_reached |= self.goal.is_reached(at);
     }
 }
 
@@ -139,11 +137,12 @@ impl Monitor {
         self.with(topic, |watched| watched.phase = phase);
     }
 
-    /// A sync was answered, for positions that were read at this time.
+    /// A sync was answered, for positions that were read at this time; the heads count for a copy
+    /// that serves and need not be loaded anew.
     pub(crate) fn answered(
         &self,
         topic: &Topic,
-        phase: Phase,
+        (phase, cause): (Phase, Option<Cause>),
         (read_at, positions): (Instant, &[calls::Position]),
         answer: &SyncResponse,
     ) {
@@ -163,9 +162,8 @@ impl Monitor {
                     sight.stand(Position { pn: at.pn, term: at.term });
                 }
             }
-            if phase == Phase::Serving {
-                let heads = answer.streams.iter().map(|s| (s.stream.clone(), s.head));
-                watched.goal.get_or_insert_with(|| heads.collect());
+            if phase == Phase::Serving && cause.is_none() {
+                watched.goal.see(answer);
             }
             watched.look();
         });

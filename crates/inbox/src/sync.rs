@@ -83,9 +83,9 @@ impl<P: Projection> Follower<P> {
             positions: (copy.phase != Phase::New).then(|| positions.clone()),
         };
         let answer = self.relay.sync(&request).await?;
-        let read = (read_at, &positions[..]);
-        self.monitor().answered(&self.topic, copy.phase, read, &answer);
-        match self.cause(&copy, &positions, &answer) {
+        let cause = self.cause(&copy, &positions, &answer);
+        self.monitor().answered(&self.topic, (copy.phase, cause), (read_at, &positions), &answer);
+        match cause {
             Some(cause) if self.must_stand(&copy, cause) => self.halt(&copy, cause).await,
             Some(cause) => self.begin_rebuild(cause, &copy, &answer).await,
             None if copy.phase.takes_changes() => {

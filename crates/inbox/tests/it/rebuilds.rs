@@ -325,3 +325,46 @@ async fn a_command_that_comes_while_another_rebuild_begins_is_obeyed() -> anyhow
     world.until(2, HISTORY).await;
     converged(&world).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_the_source_no_longer_has_are_not_waited_for() -> anyhow::Result<()> {
+    let (mut world, run) = World::serving("promised").await?;
+    world.origin.put("A", Some(&item("a", 1)));
+    world.at_head().await;
+    run.stop().await;
+    world.origin.silence();
+    for key in ["B", "C", "D", "E"] {
+        world.origin.put(key, Some(&item(key, 1)));
+    }
+    let run = world.follow();
+    eventually("it knows the heads", async || {
+        Ok(run.config.monitor.readiness().is_err_and(|why| why.contains("yet to reach")))
+    })
+    .await;
+    world.origin.restore(3);
+    world.origin.speak();
+    world.ready(&run).await;
+    converged(&world).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diverged_copy_is_never_ready_even_while_it_cannot_be_stopped() -> anyhow::Result<()> {
+    let (mut world, run) = World::serving("never-ready").await?;
+    for key in ["A", "B", "C"] {
+        world.origin.put(key, Some(&item(key, 1)));
+    }
+    world.at_head().await;
+    run.stop().await;
+    world.origin.restore(2);
+    let mut client = world.pool.get().await?;
+    let batch = client.transaction().await?;
+    batch.execute("select from inbox.position for update", &[]).await?;
+    let run = world.follow();
+    world.origin.next_sync().await;
+    assert!(!run.config.monitor.ready());
+    batch.rollback().await?;
+    eventually("the copy stands", async || Ok(phase(&world).await?.as_deref() == Some("diverged")))
+        .await;
+    assert!(!run.config.monitor.ready());
+    Ok(())
+}
