@@ -173,11 +173,12 @@ create table inbox.attempt (
     suspect bigint not null,
     times int not null,
     survived bool not null,
+    failed bool not null,
     process uuid not null
 );
 comment on table inbox.attempt is
     'After an unclean stop: the batch that is being tried, recorded before the try. One that '
-    'did not survive names the record at fault by halves.';
+    'was neither survived nor failed killed its process, and names the record at fault by halves.';
 
 grant usage on schema inbox to syncline_service;
 grant select on inbox.identity to syncline_service;

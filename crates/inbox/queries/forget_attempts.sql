@@ -1,2 +1,2 @@
--- The copy has passed what was waiting when it started: whatever killed the process is behind it.
-delete from inbox.attempt where topic = $1
+-- At a clean stop only one's own: another process may yet have to be told what killed it.
+delete from inbox.attempt where topic = $1 and ($2::uuid is null or process = $2)

@@ -1,2 +1,4 @@
--- The recorded try of this stream; under the lock of its position only a dead process left it.
-select first, last, suspect, times, survived, process from inbox.attempt where stream = $1
+-- The recorded try of this stream, under the lock of its position. Nobody is making it any more: it
+-- was survived, or failed, as one's own did in any case, or else its process died of it.
+select first, last, suspect, times, survived, failed or process = $2 as failed
+from inbox.attempt where stream = $1

@@ -97,6 +97,7 @@ pub(crate) async fn apply<'a, P: Projection>(
                 attempts: DEATHS_MAX,
                 ..Refused::new(record, Kind::Failing, "apply", reason.clone())
             }));
+            settled.mark_cases(tx, projection).await?;
         }
     }
     Ok(settled)

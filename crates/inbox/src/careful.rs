@@ -3,13 +3,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use contracts::calls::SyncResponse;
 use contracts::{Pn, Stream, Topic};
-use deadpool_postgres::{Object, Pool, Transaction};
-use protocol::reader::{Attempt, Next, attempt};
+use deadpool_postgres::{ClientWrapper, Object, Pool, Transaction};
+use protocol::reader::{Attempt, Goal, Next, attempt};
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::Error;
+use crate::error::chain;
 use crate::store::copy;
 
 /// Knows whether the stop before was unclean, and what was tried since.
@@ -20,11 +22,11 @@ pub(crate) struct Careful {
     recorder: Mutex<Option<Recorder>>,
 }
 
-/// A connection of its own, held from the start: a batch that holds its position never waits for
+/// A connection beside those of the pool, so that a batch that holds its position never waits for
 /// a second one.
 struct Recorder {
-    client: Object,
-    until: Option<Vec<(Stream, Pn)>>,
+    client: ClientWrapper,
+    goal: Goal,
 }
 
 /// One batch's part in it; while it lives no other batch of the topic is tried in this process.
@@ -42,18 +44,20 @@ impl Careful {
         if unclean {
             tracing::warn!(%topic, "unclean stop: batches are recorded before they are tried");
         }
+        let recorder =
+            unclean.then(|| Recorder { client: Object::take(client), goal: Goal::default() });
         Ok(Self {
             topic: topic.clone(),
             process,
             on: AtomicBool::new(unclean),
-            recorder: Mutex::new(unclean.then_some(Recorder { client, until: None })),
+            recorder: Mutex::new(recorder),
         })
     }
 
     /// Takes the mark away: this stop is clean.
     pub(crate) async fn end(&self, pool: &Pool) -> Result<(), Error> {
         let client = pool.get().await?;
-        copy::forget_attempts(&client, &self.topic).await?;
+        copy::forget_attempts(&client, &self.topic, Some(self.process)).await?;
         copy::end_running(&client, &self.topic, self.process).await
     }
 
@@ -61,25 +65,33 @@ impl Careful {
         self.on.load(Ordering::Acquire)
     }
 
-    pub(crate) async fn enter(&self) -> Turn<'_> {
-        let recorder = if self.is_on() { Some(self.recorder.lock().await) } else { None };
-        Turn { careful: self, recorder }
-    }
-
-    /// Ends once the positions have passed the heads of the first call.
-    pub(crate) async fn pass(
-        &self,
-        heads: impl Iterator<Item = (Stream, Pn)>,
-        position: impl Fn(&Stream) -> Option<Pn>,
-    ) -> Result<(), Error> {
+    /// Waits for its turn; a recorder whose connection was lost gets another one here, where
+    /// nothing is locked yet.
+    pub(crate) async fn enter(&self, pool: &Pool) -> Result<Turn<'_>, Error> {
         if !self.is_on() {
-            return Ok(());
+            return Ok(Turn { careful: self, recorder: None });
         }
         let mut slot = self.recorder.lock().await;
+        if let Some(recorder) = slot.as_mut().filter(|recorder| recorder.client.is_closed()) {
+            recorder.client = Object::take(pool.get().await?);
+        }
+        Ok(Turn { careful: self, recorder: Some(slot) })
+    }
+
+    /// Ends once the positions have passed the heads of the first call; not now if a batch is being
+    /// tried, which may take long.
+    pub(crate) async fn pass(
+        &self,
+        pool: &Pool,
+        answer: &SyncResponse,
+        position: impl Fn(&Stream) -> Option<Pn>,
+    ) -> Result<(), Error> {
+        let Ok(mut slot) = self.recorder.try_lock() else { return Ok(()) };
         let Some(recorder) = slot.as_mut() else { return Ok(()) };
-        let until = recorder.until.get_or_insert_with(|| heads.collect());
-        if until.iter().all(|(stream, head)| position(stream).is_some_and(|at| at >= *head)) {
-            copy::forget_attempts(&recorder.client, &self.topic).await?;
+        recorder.goal.see(answer);
+        if recorder.goal.is_reached(position) {
+            let client = pool.get().await?;
+            copy::forget_attempts(&client, &self.topic, None).await?;
             self.on.store(false, Ordering::Release);
             *slot = None;
         }
@@ -100,10 +112,9 @@ impl Turn<'_> {
             return Ok(Next::Try(whole));
         };
         let Careful { topic, process, .. } = self.careful;
-        let next = match copy::read_attempt(tx, stream).await? {
-            // This process is alive: its own try failed in an ordinary way, and is made again.
-            Some((mine, by)) if by == *process && !mine.survived && mine.first == first => {
-                Next::Try(Attempt { last: mine.last.min(last), ..mine })
+        let next = match copy::read_attempt(tx, stream, *process).await? {
+            Some((tried, true)) if !tried.survived && tried.first == first => {
+                Next::Try(Attempt { last: tried.last.min(last), ..tried })
             }
             recorded => attempt(recorded.map(|(tried, _)| tried).as_ref(), first, last),
         };
@@ -111,6 +122,17 @@ impl Turn<'_> {
             copy::record_attempt(&recorder.client, (topic, stream), part, *process).await?;
         }
         Ok(next)
+    }
+
+    /// The try failed without a death, and is made again by whoever has the position next; it is
+    /// still locked.
+    pub(crate) async fn fail(&self, stream: &Stream) {
+        let Some(recorder) = self.recorder.as_ref().and_then(|slot| slot.as_ref()) else { return };
+        let failed = copy::fail_attempt(&recorder.client, stream, self.careful.process);
+        if let Err(error) = failed.await {
+            // Other processes take it for a death, of which it takes several to blame a record.
+            tracing::warn!(%stream, error = chain(&error), "a recorded try looks like a death");
+        }
     }
 
     /// The batch was survived, if its transaction commits.

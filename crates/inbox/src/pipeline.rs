@@ -66,7 +66,7 @@ impl<P: Projection> Pipeline<P> {
         let header = &incoming.envelope.header;
         let stream = &header.stream;
         let mut clock = Clock::start();
-        let mut careful = self.careful.enter().await;
+        let mut careful = self.careful.enter(&self.pool).await?;
         let mut client = self.pool.get().await?;
         let begin = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
         let tx = begin.start().await?;
@@ -91,31 +91,41 @@ impl<P: Projection> Pipeline<P> {
         };
         clock.locked();
 
-        // Parse, then the gate: what is stale needs no validation and no case.
-        let parsed = Parsed::changes(incoming.envelope, first, last);
-        let written_at = parsed.written_at;
-        let stored = store::read_versions(&tx, &self.topic, &parsed.keys()).await?;
-        let gated = parsed.gate(Road::Change, copy.history, &stored);
-        clock.gated();
+        let tried = async {
+            // Parse, then the gate: what is stale needs no validation and no case.
+            let parsed = Parsed::changes(incoming.envelope, first, last);
+            let written_at = parsed.written_at;
+            let stored = store::read_versions(&tx, &self.topic, &parsed.keys()).await?;
+            let gated = parsed.gate(Road::Change, copy.history, &stored);
+            clock.gated();
 
-        // Transform, resolve (one owner writes, so the gate has decided), validate, apply.
-        let settled = apply(&tx, &self.projection, Some(stream), gated, trial).await?;
-        clock.applied();
+            // Transform, resolve (one owner writes, so the gate has decided), validate, apply.
+            let settled = apply(&tx, &self.projection, Some(stream), gated, trial).await?;
+            clock.applied();
 
-        // Versions, cases, dirty keys, journal and position, in one round trip; then all at once.
-        let Incoming { via, received_at, .. } = *incoming;
-        let term = header.term;
-        let entry = Entry { stream, first, last, term, via, written_at, received_at, clock };
-        try_join!(
-            store::write_versions(&tx, &self.topic, &copy, Road::Change, &settled),
-            store::open_cases(&tx, &self.topic, &copy, Some(stream), &settled.cases),
-            store::mark_dirty(&tx, &settled.dirty),
-            store::settle(&tx, &copy, &entry, &settled),
-            careful.survive(&tx, stream),
-        )?;
+            // Versions, cases, dirty keys, journal and position, in one round trip.
+            let Incoming { via, received_at, .. } = *incoming;
+            let term = header.term;
+            let entry = Entry { stream, first, last, term, via, written_at, received_at, clock };
+            try_join!(
+                store::write_versions(&tx, &self.topic, &copy, Road::Change, &settled),
+                store::open_cases(&tx, &self.topic, &copy, Some(stream), &settled.cases),
+                store::mark_dirty(&tx, &settled.dirty),
+                store::settle(&tx, &copy, &entry, &settled),
+                careful.survive(&tx, stream),
+            )?;
+            Ok::<_, Error>((settled, entry))
+        };
+        let (settled, entry) = match tried.await {
+            Ok(tried) => tried,
+            Err(error) => {
+                careful.fail(stream).await;
+                return Err(error);
+            }
+        };
         tx.commit().await?;
 
-        let position = Position { pn: last, term };
+        let position = Position { pn: last, term: header.term };
         self.tell(stream, position, &settled, &entry);
         Ok(Taken::Committed(position))
     }

@@ -172,8 +172,8 @@ impl<P: Projection> Follower<P> {
             }
         }
         memory.positions = positions.iter().map(|at| (at.stream.clone(), at.pn)).collect();
-        let heads = answer.streams.iter().map(|state| (state.stream.clone(), state.head));
-        self.pipeline.careful.pass(heads, |stream| known(stream).map(|at| at.pn)).await?;
+        let position = |stream: &Stream| known(stream).map(|at| at.pn);
+        self.pipeline.careful.pass(&self.pipeline.pool, answer, position).await?;
         if memory.closed.is_none_or(|closed| closed.elapsed() >= OVERTAKEN_INTERVAL) {
             memory.closed = Some(Instant::now());
             self.close_overtaken().await?;

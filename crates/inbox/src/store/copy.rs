@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contracts::calls::{self, StreamState};
 use contracts::{Key, Pn, Stream, Term, Topic};
-use deadpool_postgres::{Client, Transaction};
+use deadpool_postgres::{Client, ClientWrapper, Transaction};
 use futures::try_join;
 use protocol::reader::{Attempt, Phase, Position};
 use tokio_postgres::types::ToSql;
@@ -39,6 +39,7 @@ const CLOSE_OLDER_CASES: &str = include_str!("../../queries/close_older_cases.sq
 const READ_ATTEMPT: &str = include_str!("../../queries/read_attempt.sql");
 const RECORD_ATTEMPT: &str = include_str!("../../queries/record_attempt.sql");
 const SURVIVE_ATTEMPT: &str = include_str!("../../queries/survive_attempt.sql");
+const FAIL_ATTEMPT: &str = include_str!("../../queries/fail_attempt.sql");
 const FORGET_ATTEMPTS: &str = include_str!("../../queries/forget_attempts.sql");
 
 /// The id that this database was given once.
@@ -272,13 +273,15 @@ pub(crate) async fn close_older_cases(
     rows.iter().map(key).collect()
 }
 
-/// The recorded try of a stream, and the process that made it.
+/// The recorded try of a stream, and whether it failed without a death.
 pub(crate) async fn read_attempt(
     tx: &Transaction<'_>,
     stream: &Stream,
-) -> Result<Option<(Attempt, Uuid)>, Error> {
+    process: Uuid,
+) -> Result<Option<(Attempt, bool)>, Error> {
     let statement = tx.prepare_cached(READ_ATTEMPT).await?;
-    let Some(row) = tx.query_opt(&statement, &[&stream.as_str()]).await? else { return Ok(None) };
+    let row = tx.query_opt(&statement, &[&stream.as_str(), &process]).await?;
+    let Some(row) = row else { return Ok(None) };
     let attempt = Attempt {
         first: pn(&row, "first")?,
         last: pn(&row, "last")?,
@@ -286,12 +289,12 @@ pub(crate) async fn read_attempt(
         count: u32::try_from(row.try_get::<_, i32>("times")?).unwrap_or(0),
         survived: row.try_get("survived")?,
     };
-    Ok(Some((attempt, row.try_get("process")?)))
+    Ok(Some((attempt, row.try_get("failed")?)))
 }
 
 /// Records a try before it is made, durably.
 pub(crate) async fn record_attempt(
-    client: &Client,
+    client: &ClientWrapper,
     (topic, stream): (&Topic, &Stream),
     attempt: &Attempt,
     process: Uuid,
@@ -313,9 +316,24 @@ pub(crate) async fn survive_attempt(tx: &Transaction<'_>, stream: &Stream) -> Re
     Ok(())
 }
 
-/// Whatever killed the process is behind the copy.
-pub(crate) async fn forget_attempts(client: &Client, topic: &Topic) -> Result<(), Error> {
+/// The try failed, and the process lives.
+pub(crate) async fn fail_attempt(
+    client: &ClientWrapper,
+    stream: &Stream,
+    process: Uuid,
+) -> Result<(), Error> {
+    let statement = client.prepare_cached(FAIL_ATTEMPT).await?;
+    client.execute(&statement, &[&stream.as_str(), &process]).await?;
+    Ok(())
+}
+
+/// Forgets the tries of one process, or of all once the copy has passed what killed them.
+pub(crate) async fn forget_attempts(
+    client: &Client,
+    topic: &Topic,
+    process: Option<Uuid>,
+) -> Result<(), Error> {
     let statement = client.prepare_cached(FORGET_ATTEMPTS).await?;
-    client.execute(&statement, &[&topic.as_str()]).await?;
+    client.execute(&statement, &[&topic.as_str(), &process]).await?;
     Ok(())
 }

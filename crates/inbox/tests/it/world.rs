@@ -159,6 +159,13 @@ impl World {
         pool(&self.database, connections_max)
     }
 
+    /// Ends every connection, as a database does that restarts.
+    pub(crate) async fn disconnect(&self) -> anyhow::Result<()> {
+        let all = "select pg_terminate_backend(pid) from pg_stat_activity \
+                   where datname = current_database() and pid <> pg_backend_pid()";
+        Ok(self.owner().await?.batch_execute(all).await?)
+    }
+
     /// A connection with all rights.
     pub(crate) async fn owner(&self) -> anyhow::Result<tokio_postgres::Client> {
         self.database.connect().await
