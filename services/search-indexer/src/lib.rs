@@ -54,7 +54,7 @@ impl Program for SearchIndexer {
         let documents = Arc::new(Indexer::new(pool.clone(), Tantivy::new(settings.index_dir)));
 
         let (monitor, index) = (inbox.monitor.clone(), Arc::clone(&documents));
-        service.ready_when("copies", move || std::future::ready(monitor.ready()));
+        service.ready_when("copies", move || std::future::ready(monitor.readiness()));
         service.ready_when("index", move || std::future::ready(index.is_serving()));
 
         let routes = routes(&inbox.monitor, pool.clone(), &bus, &documents);
