@@ -8,11 +8,11 @@ use super::tree::{Finding, Tree};
 /// What each package may use of ours. A package that is not here may use nothing.
 ///
 /// ```text
-/// services      catalog  relay  search-indexer  gateway      never each other
-/// shells        outbox -> bus <- inbox     service-kit       async: SQL, HTTP, the broker
-/// decisions     protocol                                     pure: no runtime, clock, randomness
+/// services      catalog  pricing  warehouse  relay  search-indexer  gateway   never each other
+/// shells        records -> outbox -> bus <- inbox   cache   service-kit       async: SQL, HTTP, ...
+/// decisions     protocol                                  pure: no runtime, clock, randomness
 /// leaves        contracts
-/// beside        testkit (for tests alone)  tests  xtask
+/// beside        testkit (for tests alone)  tests  cli  xtask
 /// ```
 const ARROWS: &[(&str, &[&str])] = &[
     ("contracts", &[]),
@@ -21,12 +21,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("outbox", &["contracts", "protocol", "bus"]),
     ("inbox", &["contracts", "protocol", "bus"]),
     ("service-kit", &["contracts"]),
-    ("catalog", &["contracts", "protocol", "bus", "outbox", "inbox", "service-kit"]),
+    ("records", &["contracts", "outbox", "service-kit"]),
+    ("cache", &["protocol"]),
+    ("catalog", &["contracts", "protocol", "bus", "outbox", "inbox", "service-kit", "records"]),
+    ("pricing", &["contracts", "protocol", "bus", "outbox", "inbox", "service-kit", "records"]),
+    ("warehouse", &["contracts", "protocol", "bus", "outbox", "inbox", "service-kit", "records"]),
     ("relay", &["contracts", "protocol", "bus", "outbox", "inbox", "service-kit"]),
     ("search-indexer", &["contracts", "protocol", "bus", "inbox", "service-kit"]),
-    ("gateway", &["contracts", "protocol", "bus", "inbox", "service-kit"]),
+    ("gateway", &["contracts", "protocol", "bus", "inbox", "service-kit", "cache"]),
     ("testkit", &["contracts", "bus", "outbox", "inbox"]),
     ("tests", &["contracts", "protocol", "testkit"]),
+    ("cli", &["contracts"]),
     ("xtask", &[]),
 ];
 
@@ -34,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TEST_ARROWS: &[(&str, &[&str])] = &[
     ("inbox", &["outbox"]),          // a consumer is tested against a real source
     ("search-indexer", &["outbox"]), // and so is what it finds
+    ("gateway", &["outbox"]),        // and what it shows
 ];
 
 /// Only tests may use it.

@@ -11,7 +11,8 @@ use super::rust::parts;
 use super::tree::{Finding, Tree};
 
 /// What `src/domain*` may name, besides itself.
-const DOMAIN_MAY_NAME: &[&str] = &["std", "contracts", "thiserror", "super", "self"];
+const DOMAIN_MAY_NAME: &[&str] =
+    &["std", "contracts", "chrono", "rust_decimal", "thiserror", "super", "self"];
 
 /// What a card says, each in one sentence.
 const LABELS: &[&str] = &["Owns:", "Publishes:", "Consumes:", "Serves:", "Promise:"];

@@ -1,0 +1,1 @@
+//! A cache in Redis that never gives an old value as current.

@@ -1,0 +1,3 @@
+//! The `pricing` program.
+
+fn main() {}

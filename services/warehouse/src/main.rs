@@ -1,0 +1,3 @@
+//! The `warehouse` program.
+
+fn main() {}
