@@ -11,7 +11,7 @@ pub(crate) enum Database {
     None,
     /// Copies of what others own.
     Copies,
-    /// Masters, with an outbox that a relay reads.
+    /// Masters, with an outbox that a relay reads; and perhaps copies.
     Masters,
 }
 
@@ -22,6 +22,10 @@ pub(crate) enum Setting {
     Sources(&'static str),
     /// Where another service listens, told only where no sidecar finds it.
     Peer(&'static str, &'static str),
+    /// Where another service listens, told always: for what no sidecar carries.
+    Address(&'static str, &'static str),
+    /// The cache, with its password.
+    Cache(&'static str),
     /// A folder of its own below the home.
     Folder(&'static str, &'static str),
 }
@@ -65,6 +69,18 @@ impl Service {
 pub(crate) const SERVICES: &[Service] = &[
     Service { name: "catalog", port: 8081, database: Database::Masters, settings: &[] },
     Service {
+        name: "pricing",
+        port: 8082,
+        database: Database::Masters,
+        settings: &[Setting::Peer("RELAY_URL_CATALOG", "relay")],
+    },
+    Service {
+        name: "warehouse",
+        port: 8083,
+        database: Database::Masters,
+        settings: &[Setting::Peer("RELAY_URL_CATALOG", "relay")],
+    },
+    Service {
         name: "relay",
         port: 8085,
         database: Database::None,
@@ -77,15 +93,23 @@ pub(crate) const SERVICES: &[Service] = &[
         settings: &[
             Setting::Folder("INDEX_DIR", "search-index"),
             Setting::Peer("RELAY_URL_CATALOG", "relay"),
+            Setting::Peer("RELAY_URL_PRICING", "relay"),
+            Setting::Peer("RELAY_URL_WAREHOUSE", "relay"),
         ],
     },
     Service {
         name: "gateway",
         port: 8080,
-        database: Database::None,
+        database: Database::Copies,
         settings: &[
-            Setting::Peer("CATALOG_URL", "catalog"),
-            Setting::Peer("SEARCH_INDEXER_URL", "search-indexer"),
+            Setting::Cache("CACHE_URL"),
+            Setting::Address("CATALOG_URL", "catalog"),
+            Setting::Address("PRICING_URL", "pricing"),
+            Setting::Address("WAREHOUSE_URL", "warehouse"),
+            Setting::Address("SEARCH_INDEXER_URL", "search-indexer"),
+            Setting::Peer("RELAY_URL_CATALOG", "relay"),
+            Setting::Peer("RELAY_URL_PRICING", "relay"),
+            Setting::Peer("RELAY_URL_WAREHOUSE", "relay"),
         ],
     },
 ];
@@ -102,6 +126,8 @@ pub(crate) const DOCUMENTED_PORTS: std::ops::RangeInclusive<u16> = 8080..=8088;
 pub(crate) enum Transport {
     /// Through a Dapr sidecar beside each service, over Redis Streams.
     Dapr,
+    /// Over Redis Streams directly, without sidecars.
+    Redis,
     /// Without a broker: consumers read the relay's feed.
     None,
 }
@@ -110,6 +136,7 @@ impl std::fmt::Display for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Dapr => "dapr",
+            Self::Redis => "redis",
             Self::None => "none",
         })
     }
@@ -130,7 +157,7 @@ mod tests {
         for known in SERVICES {
             assert!(DOCUMENTED_PORTS.contains(&known.port) && ports.insert(known.port));
             for setting in known.settings {
-                if let Setting::Peer(_, peer) = setting {
+                if let Setting::Peer(_, peer) | Setting::Address(_, peer) = setting {
                     assert!(service(peer).is_some(), "{peer} is no service");
                 }
             }

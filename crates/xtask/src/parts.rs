@@ -8,7 +8,8 @@ use crate::{
     home::Home,
     mesh::{Database, SERVICES, Service, Setting, Transport},
     plan::{Kind, Plan},
-    ports, postgres, process, redis,
+    ports, postgres, process,
+    redis::{self, Use},
     secrets::{SUPERUSER, Secrets},
     workspace,
 };
@@ -55,8 +56,12 @@ pub(crate) fn of(plan: &Plan) -> Result<Vec<Part>> {
         parts.push(Part { name, kind, port, service });
     };
     add("postgres".to_owned(), Kind::Postgres, plan.port("postgres")?, None);
+    for usage in [Use::Streams, Use::Cache] {
+        if usage == Use::Cache || plan.transport != Transport::None {
+            add(usage.part().to_owned(), Kind::Redis, plan.port(usage.part())?, None);
+        }
+    }
     if plan.transport == Transport::Dapr {
-        add("redis".to_owned(), Kind::Redis, plan.port("redis")?, None);
         for service in SERVICES {
             let name = service.sidecar();
             let port = plan.port(&ports::of_sidecar(&name, "http"))?;
@@ -92,8 +97,9 @@ impl Parts<'_> {
             (Kind::Postgres, _) => Ok(self.clean(postgres::server(&self.plan.postgres, part.port))),
             (Kind::Redis, _) => {
                 let program = self.plan.redis.as_ref().context("the plan names no Redis")?;
-                let password = &self.secrets.redis_password;
-                Ok(self.clean(redis::server(self.home, program, part.port, password)?))
+                let (usage, password) = self.redis(part);
+                let place = (usage, part.port);
+                Ok(self.clean(redis::server(self.home, program, place, password)?))
             }
             (Kind::Sidecar, Some(service)) => self.sidecar(service),
             (Kind::Service, Some(service)) => self.service(service),
@@ -115,9 +121,18 @@ impl Parts<'_> {
                 let password = self.secrets.password(SUPERUSER).map_err(|e| e.to_string())?;
                 postgres::answers(&self.plan.postgres, part.port, password)
             }
-            Kind::Redis => redis::answers(part.port, &self.secrets.redis_password),
+            Kind::Redis => redis::answers(part.port, self.redis(part).1),
             Kind::Sidecar => get(part.port, "/v1.0/healthz"),
             Kind::Service => get(part.port, "/readyz"),
+        }
+    }
+
+    /// What a Redis is for, and its password.
+    fn redis(&self, part: &Part) -> (Use, &str) {
+        if part.name == Use::Cache.part() {
+            (Use::Cache, &self.secrets.cache_password)
+        } else {
+            (Use::Streams, &self.secrets.redis_password)
         }
     }
 
@@ -151,6 +166,9 @@ impl Parts<'_> {
                 .env("DAPR_GRPC_PORT", port("grpc")?.to_string())
                 .env("DAPR_API_TOKEN", self.sidecar_token(service)?);
         }
+        if self.plan.transport == Transport::Redis {
+            command.env("REDIS_URL", self.secrets.redis.as_ref().context("Redis has no address")?);
+        }
         Ok(())
     }
 
@@ -164,9 +182,15 @@ impl Parts<'_> {
                 command.env(name, urls?.join(","));
             }
             Setting::Peer(name, peer) => {
-                if self.plan.transport == Transport::None {
+                if self.plan.transport != Transport::Dapr {
                     command.env(name, format!("http://127.0.0.1:{}", self.plan.port(peer)?));
                 }
+            }
+            Setting::Address(name, peer) => {
+                command.env(name, format!("http://127.0.0.1:{}", self.plan.port(peer)?));
+            }
+            Setting::Cache(name) => {
+                command.env(name, self.secrets.cache.as_ref().context("the cache has no address")?);
             }
             Setting::Folder(name, folder) => {
                 command.env(name, self.home.path(folder));

@@ -15,7 +15,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::mesh::{DOCUMENTED_PORTS, SERVICES, Transport};
+use crate::{
+    mesh::{DOCUMENTED_PORTS, SERVICES, Transport},
+    redis::Use,
+};
 
 /// Ports by the name of what listens there.
 pub(crate) type Ports = BTreeMap<String, u16>;
@@ -55,8 +58,11 @@ pub(crate) fn allot(transport: Transport, offset: u16, kept: &Ports) -> Result<A
         allotted.next_documented(service.name, service.port + offset, offset)?;
     }
     allotted.quiet("postgres", kept)?;
+    allotted.quiet(Use::Cache.part(), kept)?;
+    if transport != Transport::None {
+        allotted.quiet(Use::Streams.part(), kept)?;
+    }
     if transport == Transport::Dapr {
-        allotted.quiet("redis", kept)?;
         for service in SERVICES {
             for which in SIDECAR_PORTS {
                 allotted.quiet(&of_sidecar(&service.sidecar(), which), kept)?;
@@ -190,6 +196,6 @@ mod tests {
     fn without_a_broker_there_is_no_port_for_one() {
         let allotted = allot(Transport::None, 14_000, &Ports::new()).unwrap();
         assert!(!allotted.ports.contains_key("redis"));
-        assert_eq!(allotted.ports.len(), SERVICES.len() + 1);
+        assert_eq!(allotted.ports.len(), SERVICES.len() + 2, "PostgreSQL and the cache have one");
     }
 }

@@ -1,4 +1,4 @@
-//! A private Redis for streams: closed, bounded, and trusted with nothing.
+//! A private Redis, for streams or as the cache: closed, bounded, and trusted with nothing.
 
 use std::{
     fs,
@@ -14,9 +14,41 @@ use anyhow::{Context as _, Result};
 
 use crate::{home::Home, process};
 
+/// What a Redis is for. They are two servers, since each forgets by another rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Carries changes. When memory is full it refuses instead of dropping what somebody has yet to
+    /// read; what it forgets all the same, consumers read from the source's feed.
+    Streams,
+    /// Keeps composed views. When memory is full it drops what was not asked for longest.
+    Cache,
+}
+
+impl Use {
+    /// The name of the part, and of its folder in the home.
+    pub(crate) const fn part(self) -> &'static str {
+        match self {
+            Self::Streams => "redis",
+            Self::Cache => "cache",
+        }
+    }
+
+    const fn memory(self) -> [&'static str; 2] {
+        match self {
+            Self::Streams => ["maxmemory 1gb", "maxmemory-policy noeviction"],
+            Self::Cache => ["maxmemory 256mb", "maxmemory-policy allkeys-lru"],
+        }
+    }
+}
+
 /// The server as it is to be started; its settings hold the password and so lie in a closed file.
-pub(crate) fn server(home: &Home, program: &Path, port: u16, password: &str) -> Result<Command> {
-    let folder = home.path("redis");
+pub(crate) fn server(
+    home: &Home,
+    program: &Path,
+    (usage, port): (Use, u16),
+    password: &str,
+) -> Result<Command> {
+    let folder = home.path(usage.part());
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let settings = folder.join("redis.conf");
     let _ = fs::remove_file(&settings);
@@ -25,16 +57,16 @@ pub(crate) fn server(home: &Home, program: &Path, port: u16, password: &str) -> 
         .write(true)
         .mode(0o600)
         .open(&settings)
-        .and_then(|mut file| file.write_all(text(&folder, port, password).as_bytes()))
+        .and_then(|mut file| file.write_all(text(&folder, (usage, port), password).as_bytes()))
         .with_context(|| format!("writing {}", settings.display()))?;
     let mut command = process::tied(program, None);
     command.arg(&settings).current_dir("/");
     Ok(command)
 }
 
-/// Nothing is kept on disk: what Redis forgets, consumers read from the source's feed. When memory
-/// is full it refuses instead of dropping what somebody has yet to read.
-fn text(folder: &Path, port: u16, password: &str) -> String {
+/// Nothing is kept on disk.
+fn text(folder: &Path, (usage, port): (Use, u16), password: &str) -> String {
+    let [memory, policy] = usage.memory();
     let lines = [
         format!("bind {}", Ipv4Addr::LOCALHOST),
         format!("port {port}"),
@@ -43,8 +75,8 @@ fn text(folder: &Path, port: u16, password: &str) -> String {
         format!("dir \"{}\"", folder.display()),
         "save \"\"".to_owned(),
         "appendonly no".to_owned(),
-        "maxmemory 1gb".to_owned(),
-        "maxmemory-policy noeviction".to_owned(),
+        memory.to_owned(),
+        policy.to_owned(),
         String::new(),
     ];
     lines.join("\n")
@@ -83,6 +115,6 @@ mod tests {
 
     #[test]
     fn a_path_with_blanks_is_quoted() {
-        assert!(text(Path::new("/a b"), 1, "x").contains("dir \"/a b\"\n"));
+        assert!(text(Path::new("/a b"), (Use::Cache, 1), "x").contains("dir \"/a b\"\n"));
     }
 }

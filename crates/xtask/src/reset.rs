@@ -47,9 +47,12 @@ fn forget(home: &Home) -> Result<()> {
     let folders =
         SERVICES.iter().flat_map(|service| service.settings).filter_map(|setting| match setting {
             Setting::Folder(_, folder) => Some(*folder),
-            Setting::Sources(_) | Setting::Peer(_, _) => None,
+            Setting::Sources(_)
+            | Setting::Peer(_, _)
+            | Setting::Address(_, _)
+            | Setting::Cache(_) => None,
         });
-    for folder in folders.chain(["postgres", "postgres.new", "redis", "logs"]) {
+    for folder in folders.chain(["postgres", "postgres.new", "redis", "cache", "logs"]) {
         gone(fs::remove_dir_all(home.path(folder)), folder)?;
     }
     let outside = postgres::outside_path(home);

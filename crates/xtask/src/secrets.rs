@@ -9,6 +9,7 @@ use crate::{
     home::{self, Home},
     mesh::{Database, SERVICES, Service},
     ports::Ports,
+    redis::Use,
 };
 
 /// What nobody outside may know.
@@ -20,6 +21,9 @@ pub(crate) struct Secrets {
     pub(crate) sidecar_tokens: BTreeMap<String, String>,
     /// Of the stream Redis.
     pub(crate) redis_password: String,
+    /// Of the cache Redis.
+    #[serde(default)]
+    pub(crate) cache_password: String,
     /// By role.
     pub(crate) passwords: BTreeMap<String, String>,
     /// The databases as their superuser reaches them, by name; this and what follows is written for
@@ -32,6 +36,9 @@ pub(crate) struct Secrets {
     /// The stream Redis, where there is one.
     #[serde(default)]
     pub(crate) redis: Option<String>,
+    /// The cache Redis.
+    #[serde(default)]
+    pub(crate) cache: Option<String>,
 }
 
 /// The role that PostgreSQL is set up with.
@@ -44,11 +51,16 @@ impl Secrets {
             app_token: draw()?,
             sidecar_tokens: BTreeMap::new(),
             redis_password: draw()?,
+            cache_password: String::new(),
             passwords: BTreeMap::new(),
             databases: BTreeMap::new(),
             roles: BTreeMap::new(),
             redis: None,
+            cache: None,
         });
+        if secrets.cache_password.is_empty() {
+            secrets.cache_password = draw()?;
+        }
         draw_missing(&mut secrets.passwords, SUPERUSER)?;
         for service in SERVICES {
             draw_missing(&mut secrets.sidecar_tokens, service.name)?;
@@ -89,8 +101,12 @@ impl Secrets {
             let url = self.address_of(SUPERUSER, *port, database)?;
             self.databases.insert(database.to_owned(), url);
         }
-        let password = &self.redis_password;
-        self.redis = ports.get("redis").map(|port| format!("redis://:{password}@127.0.0.1:{port}"));
+        let redis = |usage: Use, password: &str| {
+            let port = ports.get(usage.part())?;
+            Some(format!("redis://:{password}@127.0.0.1:{port}"))
+        };
+        self.redis = redis(Use::Streams, &self.redis_password);
+        self.cache = redis(Use::Cache, &self.cache_password);
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use crate::{
     plan::PostgresPlan,
     postgres,
     process::Identity,
-    redis,
+    redis::{self, Use},
     secrets::{self, SUPERUSER},
     settings::Settings,
     workspace,
@@ -157,7 +157,7 @@ impl Redis {
     pub(crate) fn start(settings: &Settings, scratch: &Scratch, consent: Consent) -> Result<Self> {
         let found = install::redis(settings, consent)?;
         let (port, password) = (free_port()?, secrets::draw()?);
-        let command = redis::server(&scratch.home, &found.path, port, &password)?;
+        let command = redis::server(&scratch.home, &found.path, (Use::Streams, port), &password)?;
         let mut server = Server::start(command, scratch.home.log("redis"), Signal::TERM)?;
         server.until(|| redis::answers(port, &password))?;
         Ok(Self { _server: server, port, password })

@@ -126,14 +126,12 @@ impl Supervisor<'_> {
         self.write_state()?;
         self.initialise()?;
         self.start(Kind::Postgres)?;
-        if self.parts.plan.transport == Transport::Dapr {
-            self.start(Kind::Redis)?;
-        }
+        self.start(Kind::Redis)?;
         self.wait_ready(Kind::Postgres)?;
         self.set_up_databases()?;
         self.migrate()?;
+        self.wait_ready(Kind::Redis)?;
         if self.parts.plan.transport == Transport::Dapr {
-            self.wait_ready(Kind::Redis)?;
             // Sidecars of an earlier start listened elsewhere.
             for end in ["", "-wal", "-shm", "-journal"] {
                 let mut file = self.parts.names_file().into_os_string();

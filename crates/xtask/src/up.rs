@@ -37,7 +37,8 @@ pub(crate) struct Args {
     /// Load nothing
     #[arg(long)]
     empty: bool,
-    /// How changes travel: through sidecars and a broker, or by the relay's feed alone
+    /// How changes travel: through sidecars and a broker, over Redis Streams without sidecars, or
+    /// by the relay's feed alone
     #[arg(long, value_enum, default_value_t = Transport::Dapr)]
     transport: Transport,
     #[command(flatten)]
@@ -99,12 +100,10 @@ fn plan(settings: &Settings, args: &Args, home: &Home) -> Result<Plan> {
     checking.drop_line();
     let server = ready.map_or_else(|| install::postgres(settings, major, consent), Ok)?;
     let mut found = format!("postgres {}", server.version);
-    let mut redis = None;
+    let redis = install::redis(settings, consent)?;
+    found.push_str(&format!(", redis {}", redis.version));
     let mut sidecar = None;
     if args.transport == Transport::Dapr {
-        let server = install::redis(settings, consent)?;
-        found.push_str(&format!(", redis {}", server.version));
-        redis = Some(server.path);
         if let Some(program) = daprd::find(settings)? {
             found.push_str(&format!(", daprd {}", program.version));
             sidecar = Some(program.path);
@@ -121,7 +120,7 @@ fn plan(settings: &Settings, args: &Args, home: &Home) -> Result<Plan> {
         ports: Plan::read(home)?.map(|plan| plan.ports).unwrap_or_default(),
         programs,
         postgres: postgres::place(home, server.path)?,
-        redis,
+        redis: Some(redis.path),
         daprd: sidecar,
         set: args.set.clone(),
     })

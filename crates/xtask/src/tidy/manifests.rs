@@ -19,10 +19,6 @@ const REQUIRED: &[&str] = &[
     "validator",
 ];
 
-/// Required packages whose use is yet to come, with the reason.
-const NOT_YET: &[(&str, &str)] =
-    &[("redis", "comes with the cache and with the transport that needs no sidecar")];
-
 /// Dependencies that are used without being named in code, with the reason.
 const UNNAMED: &[(&str, &str)] = &[];
 
@@ -80,21 +76,14 @@ pub(super) fn dependencies_are_used(tree: &Tree) -> Vec<Finding> {
 /// Each required package is a dependency of some package whose code names it.
 pub(super) fn required_packages_are_used(tree: &Tree) -> Vec<Finding> {
     let missing = REQUIRED.iter().filter(|required| {
-        let later = NOT_YET.iter().any(|(name, _)| name == *required);
-        let used = tree.packages.iter().any(|package| {
+        !tree.packages.iter().any(|package| {
             package.uses(Kind::Normal).any(|name| name == **required)
                 && names(&code(tree, package), &required.replace('-', "_"))
-        });
-        later == used // neither missing, nor still excused once it is used
+        })
     });
-    missing.map(|name| Finding::file("Cargo.toml", complaint(name))).collect()
-}
-
-fn complaint(required: &str) -> String {
-    if NOT_YET.iter().any(|(name, _)| *name == required) {
-        return format!("{required} is used now: take it out of NOT_YET (tidy/manifests.rs)");
-    }
-    format!("no package really uses {required}")
+    missing
+        .map(|name| Finding::file("Cargo.toml", format!("no package really uses {name}")))
+        .collect()
 }
 
 /// The packages' manifests.
@@ -151,14 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn required_packages_that_nobody_uses_and_excuses_that_are_over_are_found() {
+    fn required_packages_that_nobody_uses_are_found() {
         let mut tree = tree(&[("crates/bus/src/lib.rs", "use axum::Router;")]);
-        tree.packages = vec![package("crates/bus", &[("axum", Kind::Normal)])];
-        let missing = REQUIRED.len() - NOT_YET.len() - 1;
-        assert_eq!(required_packages_are_used(&tree).len(), missing);
+        let both = [("axum", Kind::Normal), ("redis", Kind::Normal)];
+        tree.packages = vec![package("crates/bus", &both)];
+        assert_eq!(required_packages_are_used(&tree).len(), REQUIRED.len() - 1);
         tree.files[0].text = "use {axum, redis};".to_owned();
-        tree.packages =
-            vec![package("crates/bus", &[("axum", Kind::Normal), ("redis", Kind::Normal)])];
-        assert_eq!(required_packages_are_used(&tree).len(), missing + 1);
+        assert_eq!(required_packages_are_used(&tree).len(), REQUIRED.len() - 2);
     }
 }
