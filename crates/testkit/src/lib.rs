@@ -1,4 +1,4 @@
-//! For tests only: servers from the environment, a database per test, waiting with a deadline.
+//! For tests only: servers from the environment or a test's own, and waiting with a deadline.
 //!
 //! `cargo x test` starts a private PostgreSQL and Redis and names them in the environment.
 //!
@@ -14,8 +14,10 @@
 
 mod database;
 mod eventually;
+mod redis;
 mod servers;
 
 pub use database::{Database, connect};
 pub use eventually::{eventually, within};
+pub use redis::RedisServer;
 pub use servers::Servers;

@@ -12,6 +12,9 @@ pub struct Servers {
     /// URL of a Redis server.
     #[arg(long, env = "TEST_REDIS_URL")]
     pub redis_url: String,
+    /// Redis' program, for tests that kill theirs.
+    #[arg(long, env = "TEST_REDIS_SERVER", default_value = "redis-server")]
+    pub redis_server: String,
     /// Path of the Dapr sidecar's program.
     #[arg(long, env = "DAPRD")]
     pub daprd: Option<String>,
