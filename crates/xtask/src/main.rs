@@ -8,6 +8,7 @@ mod doctor;
 mod down;
 mod home;
 mod install;
+mod live;
 mod logs;
 mod machine;
 mod mesh;
@@ -29,6 +30,7 @@ mod status;
 mod supervise;
 mod test;
 mod tidy;
+mod trade;
 mod up;
 mod workspace;
 
@@ -69,6 +71,9 @@ enum Command {
     /// Owns the processes of a mesh; `up --detach` starts it.
     #[command(hide = true)]
     Supervise(supervise::Args),
+    /// Writes like a small trade, without end; `up` starts it.
+    #[command(hide = true)]
+    Trade(trade::Args),
 
     // the work on the code
     /// Format, lint, tidy, SQL, docs: the same on a desk and in CI.
@@ -104,6 +109,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::run(settings, args),
         Command::Daprd(args) => daprd::run(settings, args),
         Command::Supervise(args) => supervise::run(settings, args),
+        Command::Trade(args) => trade::run(settings, args),
         Command::Check(args) => check::run(settings, args),
         Command::Tidy(args) => tidy::run(settings, args),
         Command::Sql(args) => sql::run(settings, args),

@@ -1,17 +1,21 @@
 //! The processes of a mesh: how each is started and how it says that it is ready.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    home::Home,
+    home::{self, Home},
     mesh::{Database, SERVICES, Service, Setting, Transport},
     plan::{Kind, Plan},
     ports, postgres, process,
     redis::{self, Use},
     secrets::{SUPERUSER, Secrets},
-    workspace,
+    trade, workspace,
 };
 
 /// What children may inherit; a setting that happens to be in the user's shell must not reach them.
@@ -33,7 +37,7 @@ pub(crate) struct Part {
     pub(crate) name: String,
     /// What it is.
     pub(crate) kind: Kind,
-    /// Where it listens.
+    /// Where it listens; 0 if it does not.
     pub(crate) port: u16,
     /// The service that it is, or stands beside.
     service: Option<&'static Service>,
@@ -71,6 +75,9 @@ pub(crate) fn of(plan: &Plan) -> Result<Vec<Part>> {
     for service in SERVICES {
         add(service.name.to_owned(), Kind::Service, plan.port(service.name)?, Some(service));
     }
+    if plan.traffic > 0 {
+        add("trade".to_owned(), Kind::Trade, 0, None);
+    }
     Ok(parts)
 }
 
@@ -79,7 +86,7 @@ impl Part {
     pub(crate) fn url(&self) -> Option<String> {
         match self.kind {
             Kind::Service | Kind::Sidecar => Some(format!("http://127.0.0.1:{}", self.port)),
-            Kind::Postgres | Kind::Redis => None,
+            Kind::Postgres | Kind::Redis | Kind::Trade => None,
         }
     }
 
@@ -101,6 +108,7 @@ impl Parts<'_> {
                 let place = (usage, part.port);
                 Ok(self.clean(redis::server(self.home, program, place, password)?))
             }
+            (Kind::Trade, _) => self.trade(),
             (Kind::Sidecar, Some(service)) => self.sidecar(service),
             (Kind::Service, Some(service)) => self.service(service),
             (Kind::Sidecar | Kind::Service, None) => anyhow::bail!("{} has no service", part.name),
@@ -124,7 +132,15 @@ impl Parts<'_> {
             Kind::Redis => redis::answers(part.port, self.redis(part).1),
             Kind::Sidecar => get(part.port, "/v1.0/healthz"),
             Kind::Service => get(part.port, "/readyz"),
+            Kind::Trade => Ok(()),
         }
+    }
+
+    fn trade(&self) -> Result<Command> {
+        let program = home::this_program()?;
+        let mut command = self.clean(process::tied(Path::new(program.get_program()), None));
+        command.args(trade::words(self.home, self.plan.traffic)).current_dir("/");
+        Ok(command)
     }
 
     /// What a Redis is for, and its password.

@@ -31,6 +31,9 @@ pub(crate) struct Plan {
     pub(crate) daprd: Option<PathBuf>,
     /// Settings added or overridden by the user.
     pub(crate) set: Vec<SetSetting>,
+    /// Writes per second of the trade; none is there at 0.
+    #[serde(default)]
+    pub(crate) traffic: u32,
 }
 
 /// How PostgreSQL runs.
@@ -145,6 +148,8 @@ pub(crate) enum Kind {
     Sidecar,
     /// A service.
     Service,
+    /// The trade, which writes like any client.
+    Trade,
 }
 
 impl std::fmt::Display for Kind {
@@ -154,6 +159,7 @@ impl std::fmt::Display for Kind {
             Self::Redis => "redis",
             Self::Sidecar => "sidecar",
             Self::Service => "service",
+            Self::Trade => "trade",
         })
     }
 }

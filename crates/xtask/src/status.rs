@@ -2,11 +2,12 @@
 
 use std::{path::PathBuf, process::ExitCode, thread};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::{
     home::{Home, HomeArgs},
+    live,
     parts::{self, Part, Parts},
     plan::{Kind, PartState, Phase, Plan, State},
     progress::{self, print_line},
@@ -16,12 +17,16 @@ use crate::{
 
 /// What `cargo x status` may be told.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Args {
     #[command(flatten)]
     home: HomeArgs,
     /// As JSON
     #[arg(long)]
     json: bool,
+    /// Go on with a line about how fast changes travel, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
 }
 
 /// A mesh as `status --json` shows it; secrets stay in a file of their own.
@@ -58,7 +63,13 @@ pub(crate) fn run(_settings: &Settings, args: &Args) -> Result<ExitCode> {
     let home = args.home.home()?;
     match look(&home)? {
         Some(status) if args.json => print_line(&serde_json::to_string_pretty(&status)?),
-        Some(status) => print(&home, &status),
+        Some(status) => {
+            print(&home, &status);
+            if args.watch {
+                let plan = Plan::read(&home)?.context("the plan is gone")?;
+                live::show(&plan, || !home.is_supervised());
+            }
+        }
         None if args.json => {
             let nothing = serde_json::json!({ "ready": false, "home": home.root(), "parts": [] });
             print_line(&nothing.to_string());
@@ -154,7 +165,8 @@ fn print(home: &Home, status: &Status) {
     for part in &status.parts {
         let pid = part.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let why = part.why.as_deref().filter(|_| part.pid.is_some()).unwrap_or_default();
-        let numbers = [&part.port.to_string(), &pid, &part.restarts.to_string()];
+        let port = if part.port == 0 { "-".to_owned() } else { part.port.to_string() };
+        let numbers = [&port, &pid, &part.restarts.to_string()];
         print_line(&row(&part.name, part.state, numbers.map(String::as_str), why));
     }
     if let Some(error) = &status.error {

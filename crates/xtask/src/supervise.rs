@@ -145,6 +145,7 @@ impl Supervisor<'_> {
         if self.parts.plan.transport == Transport::Dapr {
             self.wait_ready(Kind::Sidecar)?;
         }
+        self.start(Kind::Trade)?;
         self.state.phase = Phase::Up;
         self.changed = true;
         Ok(())

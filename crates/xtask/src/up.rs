@@ -14,7 +14,7 @@ use crate::{
     build::{self, Profile},
     daprd,
     home::{self, Home, HomeArgs},
-    install, machine,
+    install, live, machine,
     mesh::Transport,
     plan::{Phase, Plan, SetSetting, State},
     postgres,
@@ -22,8 +22,11 @@ use crate::{
     sample,
     servers::ConsentArgs,
     settings::Settings,
-    supervise,
+    supervise, trade,
 };
+
+/// Enough to see something move, and not to be heard by the machine.
+const TRAFFIC: u32 = 5;
 
 /// What `cargo x up` may be told.
 #[derive(Debug, clap::Args)]
@@ -34,9 +37,13 @@ pub(crate) struct Args {
     /// Return when all is ready, and leave the mesh running
     #[arg(long)]
     detach: bool,
-    /// Load nothing
+    /// Load nothing, and let nothing flow
     #[arg(long)]
     empty: bool,
+    /// Writes per second of the small trade that flows once the sample is there; 0 for none
+    #[arg(long, value_name = "N", default_value_t = TRAFFIC, conflicts_with = "empty")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=trade::RATE_MAX))]
+    traffic: u32,
     /// How changes travel: through sidecars and a broker, over Redis Streams without sidecars, or
     /// by the relay's feed alone
     #[arg(long, value_enum, default_value_t = Transport::Dapr)]
@@ -103,11 +110,11 @@ fn plan(settings: &Settings, args: &Args, home: &Home) -> Result<Plan> {
     let redis = install::redis(settings, consent)?;
     found.push_str(&format!(", redis {}", redis.version));
     let mut sidecar = None;
-    if args.transport == Transport::Dapr {
-        if let Some(program) = daprd::find(settings)? {
-            found.push_str(&format!(", daprd {}", program.version));
-            sidecar = Some(program.path);
-        }
+    if args.transport == Transport::Dapr
+        && let Some(program) = daprd::find(settings)?
+    {
+        found.push_str(&format!(", daprd {}", program.version));
+        sidecar = Some(program.path);
     }
     progress::say("found", &found);
     let programs = build::services(settings, profile(args))?;
@@ -123,6 +130,7 @@ fn plan(settings: &Settings, args: &Args, home: &Home) -> Result<Plan> {
         redis: Some(redis.path),
         daprd: sidecar,
         set: args.set.clone(),
+        traffic: if args.empty { 0 } else { args.traffic },
     })
 }
 
@@ -145,7 +153,12 @@ fn attached(home: &Home, args: &Args, begun: Instant) -> Result<ExitCode> {
                 if load {
                     load_sample(&watched)?;
                 }
-                say_ready(&watched, begun, "Ctrl-C")
+                say_ready(&watched, begun, "Ctrl-C")?;
+                let plan = Plan::read(&watched)?.context("the plan is gone")?;
+                if plan.traffic > 0 {
+                    live::show(&plan, || false);
+                }
+                Ok(())
             }
             Phase::Starting | Phase::Stopping | Phase::Stopped | Phase::Failed => Ok(()),
         });
@@ -233,11 +246,11 @@ fn load_sample(home: &Home) -> Result<()> {
         return Ok(());
     }
     let plan = Plan::read(home)?.context("the plan is gone")?;
-    let mut step = Step::begin("sample", "loading products and categories");
+    let mut step = Step::begin("sample", "loading");
     let mut total = 0;
-    let loaded = sample::load(&plan.url()?, &mut |done, of| {
+    let loaded = sample::load(&plan.url()?, &mut |what, done, of| {
         total = of;
-        step.doing(format!("loading, {done} of {of}"));
+        step.doing(format!("loading {what}, {done} of {of}"));
     });
     if let Err(error) = loaded {
         step.drop_line();
@@ -246,7 +259,7 @@ fn load_sample(home: &Home) -> Result<()> {
             "the mesh is up, but loading the sample stopped; try again with: {mend}"
         )));
     }
-    step.done(&format!("{total} products and categories"));
+    step.done(&format!("{total} products, categories, prices, stores and stock levels"));
     fs::write(home.loaded_file(), "").context("noting that the sample is loaded")
 }
 
@@ -261,7 +274,18 @@ fn say_ready(home: &Home, begun: Instant, stop: &str) -> Result<()> {
 fn say_where(home: &Home, plan: &Plan) -> Result<()> {
     let url = plan.url()?;
     progress::say("look", &format!("{url}    transport {}", plan.transport));
-    progress::say("try", &format!("curl '{url}/api/v1/search?q=hoodie'"));
+    progress::say("try", &format!("curl '{url}/api/v1/search?q=hoodie&in_stock=true'"));
+    progress::say("", &format!("curl '{url}/api/v1/views/products/MH01-XS-Black'"));
+    progress::say("", &operator(plan, "where price MH01-XS-Black"));
+    progress::say("", &operator(plan, "lag"));
     progress::say("more", &format!("{}, {}", home.command("status"), home.command("logs catalog")));
     Ok(())
+}
+
+/// The operator's command line, as the user would type it.
+fn operator(plan: &Plan, words: &str) -> String {
+    match plan.port_offset {
+        0 => format!("cargo syncline {words}"),
+        offset => format!("cargo syncline --port-offset {offset} {words}"),
+    }
 }

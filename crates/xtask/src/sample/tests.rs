@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Map, Value};
 
 use super::*;
 
@@ -13,48 +15,72 @@ fn is_key(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(legal)
 }
 
+fn all(collection: &str) -> Vec<Map<String, Value>> {
+    rows(collection).unwrap()
+}
+
+/// The names that a field holds, each of them a legal key and there once.
+fn keys(rows: &[Map<String, Value>], field: &str) -> BTreeSet<String> {
+    let keys: BTreeSet<String> =
+        rows.iter().map(|row| row[field].as_str().unwrap().to_owned()).collect();
+    assert_eq!(keys.len(), rows.len());
+    assert!(keys.iter().all(|key| is_key(key)));
+    keys
+}
+
 #[test]
 fn every_key_is_legal_and_unique_and_every_reference_leads_somewhere() {
     let mut categories = BTreeSet::new();
-    for record in records(CATEGORIES, "categories", "id").unwrap() {
-        let id = record.path.rsplit('/').next().unwrap().to_owned();
-        assert!(is_key(&id), "{id}");
-        let parent = record.body["parent"].as_str();
-        assert!(parent.is_none_or(|parent| categories.contains(parent)), "{id} before its parent");
-        assert!(!record.body["name"].as_str().unwrap().is_empty());
-        assert!(categories.insert(id));
+    for category in all("categories") {
+        let parent = category["parent"].as_str();
+        assert!(parent.is_none_or(|parent| categories.contains(parent)), "before its parent");
+        assert!(!category["name"].as_str().unwrap().is_empty());
+        categories.insert(category["id"].as_str().unwrap().to_owned());
     }
-    let mut skus = BTreeSet::new();
-    for record in records(PRODUCTS, "products", "sku").unwrap() {
-        let sku = record.path.rsplit('/').next().unwrap().to_owned();
-        assert!(is_key(&sku), "{sku}");
-        assert!(!record.body["name"].as_str().unwrap().is_empty());
-        for category in record.body["categories"].as_array().unwrap() {
-            assert!(categories.contains(category.as_str().unwrap()), "{sku}: {category}");
+    assert_eq!(categories, keys(&all("categories"), "id"));
+    let products = all("products");
+    for product in &products {
+        assert!(!product["name"].as_str().unwrap().is_empty());
+        for category in product["categories"].as_array().unwrap() {
+            assert!(categories.contains(category.as_str().unwrap()), "{category}");
         }
-        for (name, value) in record.body["attributes"].as_object().unwrap() {
-            assert!(is_key(name) && (value.is_string() || value.is_number()), "{sku}: {name}");
+        for (name, value) in product["attributes"].as_object().unwrap() {
+            assert!(is_key(name) && (value.is_string() || value.is_number()), "{name}");
         }
-        assert!(skus.insert(sku));
     }
-    assert!(skus.len() > 1000);
+    assert!(products.len() > 1000);
 }
 
 #[test]
-fn everything_arrives_though_the_first_answers_say_unavailable() {
-    let (address, served) = server(|nth| if nth % 7 == 0 { 503 } else { 200 });
+fn every_product_has_a_price_and_stock_lies_in_twelve_stores() {
+    let products = keys(&all("products"), "sku");
+    assert_eq!(keys(&all("prices"), "sku"), products);
+    let locations = keys(&all("locations"), "id");
+    let mut used = BTreeSet::new();
+    for stock in all("stock") {
+        assert!(products.contains(stock["sku"].as_str().unwrap()));
+        assert!(stock["on_hand"].as_u64().is_some_and(|on_hand| on_hand <= 100));
+        used.insert(stock["location"].as_str().unwrap().to_owned());
+    }
+    assert_eq!((locations.len(), used), (12, locations));
+}
+
+#[test]
+fn everything_arrives_though_some_answers_say_unavailable() {
+    let (address, served) = server(|nth| if nth % 3 == 0 { 503 } else { 200 });
     let mut last = (0, 0);
-    load(&address, &mut |done, of| last = (done, of)).unwrap();
-    let of = CATEGORIES.lines().count() + PRODUCTS.lines().count();
+    load(&address, &mut |_, done, of| last = (done, of)).unwrap();
+    let of = FILES.iter().map(|(_, file)| file.lines().count()).sum();
+    let parts: usize = FILES.iter().map(|(_, file)| file.lines().count().div_ceil(LINES)).sum();
     assert_eq!(last, (of, of));
-    assert!(served.load(Ordering::SeqCst) > of, "no try was repeated");
+    assert!(served.load(Ordering::SeqCst) > parts, "no try was repeated");
 }
 
 #[test]
-fn a_refusal_ends_the_load_and_says_which_record_and_why() {
-    let (address, _) = server(|nth| if nth == 100 { 422 } else { 200 });
-    let error = load(&address, &mut |_, _| {}).unwrap_err().to_string();
-    assert!(error.contains("/api/v1/products/") && error.contains("422"), "{error}");
+fn a_refusal_ends_the_load_and_says_of_what_and_why() {
+    let (address, _) = server(|nth| if nth == 3 { 422 } else { 200 });
+    let error = load(&address, &mut |_, _, _| {}).unwrap_err().to_string();
+    assert!(error.contains("/api/v1/products/import") && error.contains("422"), "{error}");
 }
 
 /// An HTTP server that answers its n-th request with `status(n)`.
@@ -91,7 +117,9 @@ fn serve(stream: &TcpStream, count: &AtomicUsize, status: fn(usize) -> u16) {
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         let status = status(count.fetch_add(1, Ordering::SeqCst) + 1);
-        let answer = format!("HTTP/1.1 {status} -\r\ncontent-length: 2\r\n\r\n{{}}");
+        let said = r#"{"refused":0,"refusals":[]}"#;
+        let length = said.len();
+        let answer = format!("HTTP/1.1 {status} -\r\ncontent-length: {length}\r\n\r\n{said}");
         if (&mut &*stream).write_all(answer.as_bytes()).is_err() {
             return;
         }

@@ -21,6 +21,7 @@ impl Supervisor<'_> {
         self.state.error = result.as_ref().err().map(|error| format!("{error:#}"));
         let _ = self.write_state();
         let stages = [
+            (Kind::Trade, Signal::TERM, Duration::from_secs(2)),
             (Kind::Service, Signal::TERM, Duration::from_secs(25)),
             (Kind::Sidecar, Signal::TERM, Duration::from_secs(8)),
             (Kind::Redis, Signal::TERM, Duration::from_secs(5)),

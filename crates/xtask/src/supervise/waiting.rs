@@ -24,6 +24,7 @@ const fn patience(kind: Kind) -> Duration {
         Kind::Redis => Duration::from_secs(15),
         Kind::Sidecar => Duration::from_secs(60),
         Kind::Service => Duration::from_secs(120), // a copy may have to be read anew
+        Kind::Trade => Duration::ZERO,             // nobody waits for it
     }
 }
 
@@ -81,7 +82,7 @@ impl Supervisor<'_> {
     fn where_it_is(&self, part: &Part, address: &str) -> String {
         match part.kind {
             Kind::Postgres => format!("{address}  {}", self.parts.plan.postgres.data.display()),
-            Kind::Redis | Kind::Sidecar | Kind::Service => address.to_owned(),
+            Kind::Redis | Kind::Sidecar | Kind::Service | Kind::Trade => address.to_owned(),
         }
     }
 
