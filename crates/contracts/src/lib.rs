@@ -14,20 +14,24 @@
 //! ```
 
 pub mod calls;
+mod chain;
 mod contract;
 mod digest;
 mod envelope;
+mod invalid;
 mod names;
 mod numbers;
 mod problem;
 mod trace;
 
+pub use chain::chain;
 pub use contract::{Classification, Contract, ContractError, Field, Resolution, Schema};
 pub use digest::Digest;
 pub use envelope::{
     Change, Envelope, EnvelopeError, Header, MEDIA_TYPE, Operation, TYPE, UnreadableChange,
 };
-pub use names::{InvalidName, Key, Lane, Source, Stream, Topic};
+pub use invalid::Invalid;
+pub use names::{Id, InvalidName, Key, Lane, Source, Stream, Topic};
 pub use numbers::{InvalidNumber, Pn, Term, Version};
 pub use problem::{FieldProblem, Problem};
 pub use trace::{InvalidTrace, TraceContext};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Invalid;
+
 /// A name that does not have the form its kind prescribes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {raw:?} is not {expected}")]
@@ -159,6 +161,42 @@ impl Key {
     }
 }
 
+/// The name of a record or of one of its parts, as its owner gives it.
+///
+/// `[A-Za-z0-9._-]{1,64}`, but not `.` or `..`, which every reader of a path takes for a place and
+/// not for a name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(String);
+
+impl Id {
+    /// What an id may be, in words for people.
+    pub const FORM: &'static str = "`[A-Za-z0-9._-]{1,64}`, but not `.` or `..`";
+
+    /// Accepts what [`Id::FORM`] says.
+    pub fn parse(raw: &str) -> Result<Self, Invalid> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
+        if raw.is_empty() || raw.len() > 64 {
+            let reason = format!("must have 1 to 64 characters, not {}", raw.chars().count());
+            return Err(Invalid::new("length", reason));
+        }
+        if [".", ".."].contains(&raw) {
+            return Err(Invalid::new("reserved", "may not be '.' or '..', which no path can name"));
+        }
+        match raw.chars().find(|c| !legal(*c)) {
+            None => Ok(Self(raw.to_owned())),
+            Some(c) => Err(Invalid::new(
+                "illegal-character",
+                format!("may only have A-Z, a-z, 0-9, '.', '_' and '-', not {c:?}"),
+            )),
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 fn is_word_byte(byte: u8) -> bool {
     byte == b'-' || byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
@@ -192,6 +230,12 @@ impl fmt::Display for Stream {
 }
 
 impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -281,5 +325,23 @@ mod tests {
         }
         let error = Lane::parse("fast").unwrap_err().to_string();
         assert_eq!(error, "lane \"fast\" is not critical, normal or bulk");
+    }
+    #[test]
+    fn ids_are_of_one_alphabet_and_bounded() {
+        for good in ["a", "...", ".a", "MH01-XS-Black", "men.tops_1", &"x".repeat(64)] {
+            assert_eq!(Id::parse(good).unwrap().as_str(), good);
+        }
+        for (bad, code) in [
+            ("", "length"),
+            (&*"x".repeat(65), "length"),
+            ("a b", "illegal-character"),
+            ("a/b", "illegal-character"),
+            ("größe", "illegal-character"),
+            ("a\0", "illegal-character"),
+            (".", "reserved"),
+            ("..", "reserved"),
+        ] {
+            assert_eq!(Id::parse(bad).unwrap_err().code, code, "{bad:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+pub(crate) use contracts::chain;
 use contracts::{Stream, Topic};
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
@@ -116,11 +117,6 @@ impl Error {
         let (peer, stream, reason) = (peer.to_owned(), stream.to_string(), reason.into());
         Self::UnreadableAnswer { peer, stream, reason }
     }
-}
-
-/// The error and its causes in one line, for a log or a case.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Connection, transaction rollback, resources, prerequisite state, operator and system: the

@@ -72,9 +72,3 @@ pub enum Error {
         source: BoxError,
     },
 }
-
-/// An error with all its causes in one line, as logs show it.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
-}

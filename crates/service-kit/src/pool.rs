@@ -85,7 +85,7 @@ async fn first(pool: &Pool, limit: Duration) -> Result<deadpool_postgres::Object
         if is_refusal(&error) || tokio::time::Instant::now() + pause > deadline {
             return Err(Error::Connect(error.into()));
         }
-        tracing::info!(error = crate::error::chain(&error), "waiting for the database");
+        tracing::info!(error = contracts::chain(&error), "waiting for the database");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }

@@ -1,11 +1,13 @@
 //! Refusals over HTTP: RFC 9457 problems with a stable code and the fields at fault.
 
+use std::borrow::Cow;
+
 use axum::{
     body::{Body, HttpBody as _, to_bytes},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use contracts::FieldProblem;
+use contracts::{FieldProblem, Invalid};
 use opentelemetry::trace::TraceContextExt as _;
 use serde_json::{Map, Value, map::Entry};
 use tracing::Span;
@@ -39,6 +41,11 @@ impl Problem {
     pub fn invalid(detail: impl Into<String>) -> Self {
         let title = "The request breaks a rule";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", title).detail(detail)
+    }
+
+    /// 422: this field breaks a rule; `pointer` is a JSON Pointer into the body.
+    pub fn refused(pointer: &str, invalid: Invalid) -> Self {
+        Self::invalid(format!("{pointer} {invalid}")).field(pointer, invalid.code, invalid.reason)
     }
 
     /// 503: not now; the same request may work in a moment.
@@ -150,6 +157,11 @@ impl From<ValidationErrors> for Problem {
         problem.0.errors = found;
         problem
     }
+}
+
+/// A broken rule of a domain as the validator of bodies tells it.
+pub fn broken(invalid: Invalid) -> ValidationError {
+    ValidationError::new(invalid.code).with_message(Cow::Owned(invalid.reason))
 }
 
 fn collect(at: &str, errors: &ValidationErrors, found: &mut Vec<FieldProblem>) {

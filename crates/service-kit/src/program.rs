@@ -3,10 +3,11 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches as _};
+use contracts::chain;
 use tokio_postgres::{Client, NoTls};
 
 use crate::{
-    BoxError, Config, Error, Service, config::Telemetry as TelemetryConfig, error::chain, pool,
+    BoxError, Config, Error, Service, config::Telemetry as TelemetryConfig, pool,
     telemetry::Telemetry,
 };
 

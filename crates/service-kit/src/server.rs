@@ -108,7 +108,7 @@ impl Server {
                 () = connection.closed(first_head_max) => return,
             };
             if let Err(error) = ended {
-                tracing::debug!(error = crate::error::chain(&error), "a connection broke off");
+                tracing::debug!(error = contracts::chain(&error), "a connection broke off");
             }
         }
     }

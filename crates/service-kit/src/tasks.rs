@@ -15,7 +15,9 @@ use futures::FutureExt as _;
 use tokio::task::AbortHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{BoxError, Error, error::chain};
+use contracts::chain;
+
+use crate::{BoxError, Error};
 
 /// The background tasks of a service; clones share them.
 #[derive(Clone, Default)]
