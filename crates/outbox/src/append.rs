@@ -67,6 +67,11 @@ impl<'a> Append<'a> {
         self
     }
 
+    /// The entity's key.
+    pub const fn key(&self) -> &'a str {
+        self.key
+    }
+
     /// The payload exactly as it will be published; none for a delete.
     pub fn payload(&self) -> Option<&[u8]> {
         self.payload.as_deref()

@@ -2,19 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Why a value is refused, as one stable word and in words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub(crate) struct Invalid {
-    pub(crate) code: &'static str,
-    pub(crate) reason: String,
-}
-
-impl Invalid {
-    fn new(code: &'static str, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-}
+use contracts::{Id, Invalid};
 
 /// The longest name of anything, in characters.
 const NAME_CHARS_MAX: usize = 512;
@@ -26,35 +14,6 @@ const INTEGER_MAX: i64 = 1 << 53;
 const CATEGORIES_MAX: usize = 64;
 /// The most attributes of one product.
 const ATTRIBUTES_MAX: usize = 200;
-
-/// The name of a product, a category or an attribute: `[A-Za-z0-9._-]{1,64}`, but not `.` or `..`,
-/// which every reader of a path takes for a place and not for a name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Id(String);
-
-impl Id {
-    pub(crate) fn parse(raw: &str) -> Result<Self, Invalid> {
-        let legal = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        if raw.is_empty() || raw.len() > 64 {
-            let reason = format!("must have 1 to 64 characters, not {}", raw.chars().count());
-            return Err(Invalid::new("length", reason));
-        }
-        if [".", ".."].contains(&raw) {
-            return Err(Invalid::new("reserved", "may not be '.' or '..', which no path can name"));
-        }
-        match raw.chars().find(|c| !c.is_ascii() || !legal(*c as u8)) {
-            None => Ok(Self(raw.to_owned())),
-            Some(c) => Err(Invalid::new(
-                "illegal-character",
-                format!("may only have A-Z, a-z, 0-9, '.', '_' and '-', not {c:?}"),
-            )),
-        }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// What people call a product or a category.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,25 +172,6 @@ impl Category {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_are_of_one_alphabet_and_bounded() {
-        for good in ["a", "...", ".a", "MH01-XS-Black", "men.tops_1", &"x".repeat(64)] {
-            assert_eq!(Id::parse(good).unwrap().as_str(), good);
-        }
-        for (bad, code) in [
-            ("", "length"),
-            (&*"x".repeat(65), "length"),
-            ("a b", "illegal-character"),
-            ("a/b", "illegal-character"),
-            ("größe", "illegal-character"),
-            ("a\0", "illegal-character"),
-            (".", "reserved"),
-            ("..", "reserved"),
-        ] {
-            assert_eq!(Id::parse(bad).unwrap_err().code, code, "{bad:?}");
-        }
-    }
 
     #[test]
     fn names_are_readable() {

@@ -2,36 +2,24 @@
 
 use axum::{
     Json, Router,
-    extract::{FromRequestParts, Path, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
-    response::{IntoResponse as _, Response},
+    extract::{Path, State},
+    response::Response,
     routing::get,
 };
-use contracts::Digest;
+use contracts::Id;
 use deadpool_postgres::Pool;
-use service_kit::{Precondition, Problem};
+use records::{Error, NotDeleted, NotPut, NotRead, Request, id, read, written};
+use service_kit::{Precondition, Problem, ProblemBody};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod bodies;
-mod refusals;
 
-use self::{
-    bodies::{CategoryBody, ProductBody},
-    refusals::{NotDeleted, NotPut, NotRead, ProblemBody},
-};
+use self::bodies::{CategoryBody, ProductBody};
 use crate::{
-    commands::{self, Demands, Once},
-    domain::Id,
-    error::Error,
+    commands,
     payload::{CATEGORIES, PRODUCTS},
-    store::{self, Answer},
 };
-
-/// What may stand in a path.
-const ID: &str = "`[A-Za-z0-9._-]{1,64}`, but not `.` or `..`";
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// All routes over this database, with the document that describes them.
 pub(crate) fn routes(pool: Pool) -> Router {
@@ -65,7 +53,7 @@ fn described() -> OpenApiRouter<Pool> {
 #[utoipa::path(
     get, path = "/api/v1/products/{sku}", tag = "products",
     params(
-        ("sku" = String, Path, description = ID),
+        ("sku" = String, Path, description = Id::FORM),
         ("If-Match" = Option<String>, Header, description = "answer only this state"),
         ("If-None-Match" = Option<String>, Header, description = "tag of a copy that is held"),
     ),
@@ -81,14 +69,14 @@ async fn get_product(
     condition: Precondition,
 ) -> Result<Response, Problem> {
     let sku = id(&sku, "sku")?;
-    read(&pool, PRODUCTS, &sku, &condition).await
+    read(&pool, PRODUCTS, sku.as_str(), &condition).await
 }
 
 /// Creates or replaces a product
 #[utoipa::path(
     put, path = "/api/v1/products/{sku}", tag = "products", request_body = ProductBody,
     params(
-        ("sku" = String, Path, description = ID),
+        ("sku" = String, Path, description = Id::FORM),
         ("If-Match" = Option<String>, Header, description = "write only this state; `*`: any"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only create"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
@@ -107,7 +95,7 @@ async fn put_product(
     body: service_kit::Json<ProductBody>,
 ) -> Result<Response, Problem> {
     let product = body.value.into_product(id(&sku, "sku")?)?;
-    let demands = request.demands(condition, (PRODUCTS, &product.sku), Some(&body.digest));
+    let demands = request.demands(condition, (PRODUCTS, product.sku.as_str()), Some(&body.digest));
     let client = pool.get().await.map_err(Error::from)?;
     Ok(written(commands::put_product(&client, &product, &demands).await?, &request))
 }
@@ -116,7 +104,7 @@ async fn put_product(
 #[utoipa::path(
     delete, path = "/api/v1/products/{sku}", tag = "products",
     params(
-        ("sku" = String, Path, description = ID),
+        ("sku" = String, Path, description = Id::FORM),
         ("If-Match" = Option<String>, Header, description = "delete only this state"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
     ),
@@ -132,7 +120,7 @@ async fn delete_product(
     request: Request,
 ) -> Result<Response, Problem> {
     let sku = id(&sku, "sku")?;
-    let demands = request.demands(condition, (PRODUCTS, &sku), None);
+    let demands = request.demands(condition, (PRODUCTS, sku.as_str()), None);
     let client = pool.get().await.map_err(Error::from)?;
     Ok(written(commands::delete_product(&client, &sku, &demands).await?, &request))
 }
@@ -141,7 +129,7 @@ async fn delete_product(
 #[utoipa::path(
     get, path = "/api/v1/categories/{id}", tag = "categories",
     params(
-        ("id" = String, Path, description = ID),
+        ("id" = String, Path, description = Id::FORM),
         ("If-Match" = Option<String>, Header, description = "answer only this state"),
         ("If-None-Match" = Option<String>, Header, description = "tag of a copy that is held"),
     ),
@@ -157,14 +145,14 @@ async fn get_category(
     condition: Precondition,
 ) -> Result<Response, Problem> {
     let category = id(&category, "id")?;
-    read(&pool, CATEGORIES, &category, &condition).await
+    read(&pool, CATEGORIES, category.as_str(), &condition).await
 }
 
 /// Creates or replaces a category
 #[utoipa::path(
     put, path = "/api/v1/categories/{id}", tag = "categories", request_body = CategoryBody,
     params(
-        ("id" = String, Path, description = ID),
+        ("id" = String, Path, description = Id::FORM),
         ("If-Match" = Option<String>, Header, description = "write only this state; `*`: any"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only create"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
@@ -183,7 +171,8 @@ async fn put_category(
     body: service_kit::Json<CategoryBody>,
 ) -> Result<Response, Problem> {
     let category = body.value.into_category(id(&category, "id")?)?;
-    let demands = request.demands(condition, (CATEGORIES, &category.id), Some(&body.digest));
+    let demands =
+        request.demands(condition, (CATEGORIES, category.id.as_str()), Some(&body.digest));
     let client = pool.get().await.map_err(Error::from)?;
     Ok(written(commands::put_category(&client, &category, &demands).await?, &request))
 }
@@ -192,7 +181,7 @@ async fn put_category(
 #[utoipa::path(
     delete, path = "/api/v1/categories/{id}", tag = "categories",
     params(
-        ("id" = String, Path, description = ID),
+        ("id" = String, Path, description = Id::FORM),
         ("If-Match" = Option<String>, Header, description = "delete only this state"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
     ),
@@ -208,108 +197,7 @@ async fn delete_category(
     request: Request,
 ) -> Result<Response, Problem> {
     let category = id(&category, "id")?;
-    let demands = request.demands(condition, (CATEGORIES, &category), None);
+    let demands = request.demands(condition, (CATEGORIES, category.as_str()), None);
     let client = pool.get().await.map_err(Error::from)?;
     Ok(written(commands::delete_category(&client, &category, &demands).await?, &request))
-}
-
-/// What of a request tells it from others, beside its record and its body.
-#[derive(Debug)]
-struct Request {
-    method: Method,
-    uri: Uri,
-    key: Option<String>,
-}
-
-impl Request {
-    /// A repeat may spell its path another way, so the record counts and not the path.
-    fn demands(
-        &self,
-        condition: Precondition,
-        (topic, record): (&str, &Id),
-        body: Option<&Digest>,
-    ) -> Demands {
-        let once = self.key.clone().map(|key| {
-            let body = body.map(Digest::to_string).unwrap_or_default();
-            let request = format!("{} {topic} {} {body}", self.method, record.as_str());
-            Once { key, request: Digest::of(request.as_bytes()) }
-        });
-        Demands { condition, once }
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Request {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let key = idempotency_key(&parts.headers)?;
-        Ok(Self { method: parts.method.clone(), uri: parts.uri.clone(), key })
-    }
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let visible = |text: &&str| (1..=255).contains(&text.len()) && text.is_ascii();
-    match (value.to_str().ok().filter(visible), values.next()) {
-        (Some(key), None) => Ok(Some(key.to_owned())),
-        _ => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "malformed-idempotency-key",
-            "The idempotency key cannot be used",
-        )
-        .detail("send one Idempotency-Key of 1 to 255 visible ASCII characters")),
-    }
-}
-
-fn id(raw: &str, field: &str) -> Result<Id, Problem> {
-    Id::parse(raw).map_err(|invalid| {
-        Problem::invalid(format!("{field} in the path {invalid}")).field(
-            format!("/{field}"),
-            invalid.code,
-            invalid.reason,
-        )
-    })
-}
-
-async fn read(
-    pool: &Pool,
-    topic: &str,
-    key: &Id,
-    condition: &Precondition,
-) -> Result<Response, Problem> {
-    let client = pool.get().await.map_err(Error::from)?;
-    let published = store::read_published(&client, topic, key).await?;
-    let Some((etag, payload)) = published else {
-        return Err(Problem::not_found(format!("there is no {} in {topic}", key.as_str())));
-    };
-    if !condition.holds(Some(&etag)) {
-        return match condition {
-            Precondition::OneOf(_) | Precondition::Exists => {
-                Err(Problem::precondition_failed("the record is in another state"))
-            }
-            Precondition::None | Precondition::Absent | Precondition::NoneOf(_) => {
-                Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag.to_string())]).into_response())
-            }
-        };
-    }
-    let headers =
-        [(header::ETAG, etag.to_string()), (header::CONTENT_TYPE, "application/json".to_owned())];
-    Ok((headers, payload).into_response())
-}
-
-fn written(answer: Answer, request: &Request) -> Response {
-    let mut response = match answer.body {
-        Some(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        None => ().into_response(),
-    };
-    let status = StatusCode::from_u16(answer.status).unwrap_or_default();
-    *response.status_mut() = status;
-    let created = (status == StatusCode::CREATED).then(|| request.uri.path().to_owned());
-    for (name, value) in [(header::ETAG, answer.etag), (header::LOCATION, created)] {
-        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
 }

@@ -11,27 +11,22 @@
 mod commands;
 mod config;
 mod domain;
-mod error;
 mod http;
 mod payload;
 mod store;
-
-use std::time::Duration;
 
 use axum::Router;
 use contracts::{Contract, ContractError};
 use deadpool_postgres::Pool;
 use service_kit::{BoxError, Program, Service, migrate};
 use tokio_postgres::Client;
-use tokio_util::sync::CancellationToken;
 
 pub use config::Settings;
 
-const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__catalog", include_str!("../migrations/V1__catalog.sql"))];
-
-/// Entities change seldom enough that ten minutes of lateness in pruning cost nothing.
-const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__catalog", include_str!("../migrations/V1__catalog.sql")),
+    ("V2__answers_moved", include_str!("../migrations/V2__answers_moved.sql")),
+];
 
 /// The program.
 #[derive(Debug)]
@@ -46,7 +41,7 @@ impl Program for Catalog {
     async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
         let topics: Vec<_> = contracts()?.into_iter().map(|contract| contract.topic).collect();
         let pool = service.pool(&settings.database).await?;
-        service.tasks().spawn("prune", prune(pool.clone(), service.stop()));
+        service.tasks().spawn("prune", records::prune(pool.clone(), service.stop()));
         let status = service.status(&topics);
         service.serve(routes(pool).merge(status)).await?;
         Ok(())
@@ -54,6 +49,7 @@ impl Program for Catalog {
 
     async fn migrate(client: &mut Client) -> Result<(), BoxError> {
         migrate(client, "outbox", outbox::MIGRATIONS).await?;
+        migrate(client, "records", records::MIGRATIONS).await?;
         migrate(client, "catalog", MIGRATIONS).await?;
         for contract in contracts()? {
             outbox::register(client, &contract).await?;
@@ -76,21 +72,4 @@ pub fn contracts() -> Result<Vec<Contract>, ContractError> {
     let files =
         [include_str!("../contracts/product.yaml"), include_str!("../contracts/category.yaml")];
     files.into_iter().map(Contract::parse).collect()
-}
-
-/// Forgets answers that are older than they must be kept; a failure waits for the next time.
-async fn prune(pool: Pool, stop: CancellationToken) -> Result<(), BoxError> {
-    loop {
-        match commands::prune(&pool).await {
-            Ok(0) => {}
-            Ok(pruned) => tracing::info!(pruned, "forgot {pruned} answers of more than a day ago"),
-            Err(error) => {
-                tracing::warn!(error = service_kit::chain(&error), "could not prune answers");
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(PRUNE_INTERVAL) => {}
-        }
-    }
 }

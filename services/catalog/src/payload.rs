@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use contracts::Id;
 use serde::Serialize;
 
-use crate::domain::{Attribute, Category, Id, Product};
+use crate::domain::{Attribute, Category, Product};
 
 /// Topic of products.
 pub(crate) const PRODUCTS: &str = "catalog.products";

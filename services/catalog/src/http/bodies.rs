@@ -2,16 +2,17 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
+use contracts::{Id, Invalid};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use service_kit::Problem;
+use service_kit::{Problem, broken};
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError, ValidationErrors, ValidationErrorsKind};
 
-use crate::domain::{Attribute, Category, Id, Invalid, Name, Product};
+use crate::domain::{Attribute, Category, Name, Product};
 
 /// A product
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -65,13 +66,14 @@ impl ProductBody {
     /// The product of this SKU; the body was validated, so what is left is what involves the path.
     pub(super) fn into_product(self, sku: Id) -> Result<Product, Problem> {
         same(self.sku.as_deref(), &sku, "sku")?;
-        let name = Name::parse(&self.name).map_err(|invalid| refused("/name", invalid))?;
+        let name = Name::parse(&self.name).map_err(|invalid| Problem::refused("/name", invalid))?;
         let categories = self.categories.0.iter().enumerate().map(|(index, raw)| {
-            Id::parse(raw).map_err(|invalid| refused(&format!("/categories/{index}"), invalid))
+            Id::parse(raw)
+                .map_err(|invalid| Problem::refused(&format!("/categories/{index}"), invalid))
         });
         let categories = categories.collect::<Result<_, _>>()?;
         let attributes = self.attributes.0.iter().map(|(name, raw)| {
-            let refused = |invalid| refused(&format!("/attributes/{name}"), invalid);
+            let refused = |invalid| Problem::refused(&format!("/attributes/{name}"), invalid);
             Ok((Id::parse(name).map_err(refused)?, attribute(raw).map_err(refused)?))
         });
         let attributes = attributes.collect::<Result<_, Problem>>()?;
@@ -83,10 +85,10 @@ impl CategoryBody {
     /// The category of this id.
     pub(super) fn into_category(self, id: Id) -> Result<Category, Problem> {
         same(self.id.as_deref(), &id, "id")?;
-        let name = Name::parse(&self.name).map_err(|invalid| refused("/name", invalid))?;
+        let name = Name::parse(&self.name).map_err(|invalid| Problem::refused("/name", invalid))?;
         let parent = self.parent.as_deref().map(Id::parse).transpose();
-        let parent = parent.map_err(|invalid| refused("/parent", invalid))?;
-        Category::new(id, name, parent).map_err(|invalid| refused("/parent", invalid))
+        let parent = parent.map_err(|invalid| Problem::refused("/parent", invalid))?;
+        Category::new(id, name, parent).map_err(|invalid| Problem::refused("/parent", invalid))
     }
 }
 
@@ -104,20 +106,12 @@ fn same(given: Option<&str>, in_path: &Id, field: &str) -> Result<(), Problem> {
     }
 }
 
-fn refused(pointer: &str, invalid: Invalid) -> Problem {
-    Problem::invalid(format!("{pointer} {invalid}")).field(pointer, invalid.code, invalid.reason)
-}
-
 fn check_id(raw: &str) -> Result<(), ValidationError> {
     Id::parse(raw).map(drop).map_err(broken)
 }
 
 fn check_name(raw: &str) -> Result<(), ValidationError> {
     Name::parse(raw).map(drop).map_err(broken)
-}
-
-fn broken(invalid: Invalid) -> ValidationError {
-    ValidationError::new(invalid.code).with_message(Cow::Owned(invalid.reason))
 }
 
 /// Ids of categories, each once.

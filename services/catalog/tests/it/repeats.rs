@@ -118,7 +118,7 @@ async fn a_key_is_forgotten_after_a_day() -> anyhow::Result<()> {
     let world = World::create().await?;
     world.send("PUT", PATH, &[KEY], ONE).await;
     let client = world.database.connect().await?;
-    let age = "update catalog.idempotency set stored_at = now() - interval '25 hours'";
+    let age = "update records.answer set stored_at = now() - interval '25 hours'";
     client.execute(age, &[]).await?;
     assert_eq!(world.send("PUT", PATH, &[KEY], TWO).await.status, 200);
     assert_eq!(world.stored().await?, [1, 0, 1, 2, 1]);

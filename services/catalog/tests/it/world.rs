@@ -68,7 +68,7 @@ impl World {
                 "select array[
                     (select count(*) from catalog.product), (select count(*) from catalog.category),
                     (select count(*) from outbox.current), (select count(*) from outbox.change),
-                    (select count(*) from catalog.idempotency)] as counts",
+                    (select count(*) from records.answer)] as counts",
                 &[],
             )
             .await?;

@@ -5,7 +5,7 @@ use service_kit::{Problem, chain};
 
 /// Why a command or a read did not work.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// There is no such record.
     #[error("find {what} {key}")]
     Unknown {

@@ -1,46 +1,11 @@
-//! How requests are refused, as the document describes it.
+//! How requests are refused, as OpenAPI documents describe it.
 
-use utoipa::{IntoResponses, ToSchema};
-
-/// A refusal, RFC 9457
-#[derive(ToSchema)]
-#[schema(as = Problem)]
-#[expect(dead_code, reason = "describes the answer in the document only")]
-pub(super) struct ProblemBody {
-    /// Kind of problem, as a reference
-    r#type: String,
-    /// Kind of problem in a few words
-    title: String,
-    /// HTTP status
-    status: u16,
-    /// This occurrence
-    detail: Option<String>,
-    /// Kind of problem as one stable word
-    code: String,
-    /// The trace in which it happened
-    trace_id: Option<String>,
-    /// Fields at fault, where the request breaks a rule
-    #[schema(required = false)]
-    errors: Vec<FieldBody>,
-}
-
-/// One field at fault
-#[derive(ToSchema)]
-#[schema(as = FieldProblem)]
-#[expect(dead_code, reason = "describes the answer in the document only")]
-pub(super) struct FieldBody {
-    /// JSON Pointer to the field
-    pointer: String,
-    /// The rule that it breaks, as one stable word
-    code: String,
-    /// The rule in words
-    message: String,
-}
+use service_kit::ProblemBody;
+use utoipa::IntoResponses;
 
 /// Why a record is not read.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes the answers in the document only")]
-pub(super) enum NotRead {
+#[derive(Debug, IntoResponses)]
+pub enum NotRead {
     /// The condition is malformed
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemBody),
@@ -62,9 +27,8 @@ pub(super) enum NotRead {
 }
 
 /// Why a record is not stored.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes the answers in the document only")]
-pub(super) enum NotPut {
+#[derive(Debug, IntoResponses)]
+pub enum NotPut {
     /// The body is no JSON, or the condition or the key is malformed
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemBody),
@@ -95,9 +59,8 @@ pub(super) enum NotPut {
 }
 
 /// Why a record is not deleted.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes the answers in the document only")]
-pub(super) enum NotDeleted {
+#[derive(Debug, IntoResponses)]
+pub enum NotDeleted {
     /// The condition or the key is malformed
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemBody),

@@ -1,0 +1,183 @@
+//! A command that is carried out once, and only in the state that its caller names.
+
+use contracts::{Digest, Version};
+use outbox::{Append, Tx};
+use service_kit::{Etag, Precondition};
+use tokio_postgres::Row;
+
+use crate::{Error, store};
+
+/// What a caller demands of a write, beside the write itself.
+#[derive(Debug)]
+pub struct Demands {
+    /// The state that the record must be in.
+    pub condition: Precondition,
+    /// Makes a repeat of the request harmless.
+    pub once: Option<Once>,
+}
+
+/// A request that is carried out once, however often it is sent.
+#[derive(Debug)]
+pub struct Once {
+    /// The key that its repeats share.
+    pub key: String,
+    /// Digest of method, topic, record and body.
+    pub request: Digest,
+}
+
+/// An answer as it is given, and given again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The state of the record that the body shows.
+    pub etag: Option<String>,
+    /// Where what was created is; none: where the request was sent to.
+    pub location: Option<String>,
+    /// What the record waits for, for example `catalog.products/MH01`.
+    pub waits_for: Option<String>,
+    /// JSON, byte for byte.
+    pub body: Option<Vec<u8>>,
+}
+
+/// What a write met.
+#[derive(Debug)]
+pub struct Before {
+    /// Whether the record existed; decided on the locked row.
+    pub existed: bool,
+    /// Its published state as the statement began: another write may have come in between, so a
+    /// decision on it must be repeated by the append, under its version.
+    pub published: Option<Etag>,
+}
+
+/// How a write is answered, as far as the change does not say it by itself: a change that creates
+/// is answered 201, one that replaces 200, both with the payload and its tag; a delete 204.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Another status.
+    pub status: Option<u16>,
+    /// What the record waits for, for example `catalog.products/MH01`.
+    pub waits_for: Option<String>,
+}
+
+impl Before {
+    /// Reads columns `existed`, `version` and `digest`; the latter two are null where nothing is
+    /// published, and `digest` has the first 8 hex digits of the payload's SHA-256.
+    pub fn of(row: &Row) -> Result<Self, Error> {
+        let (version, digest): (Option<i64>, Option<&str>) =
+            (row.try_get("version")?, row.try_get("digest")?);
+        let published = version.zip(digest).map(|(version, digest)| Etag::new(version, digest));
+        Ok(Self { existed: row.try_get("existed")?, published })
+    }
+}
+
+/// The answer to an earlier sending of the same request, where there was one; the first statement
+/// of every command.
+pub async fn answered(tx: &Tx<'_>, demands: &Demands) -> Result<Option<Answer>, Error> {
+    let Some(once) = &demands.once else { return Ok(None) };
+    if !store::lock_key(tx, &once.key).await? {
+        return Err(Error::StillRunning);
+    }
+    match store::read_answer(tx, &once.key).await? {
+        None => Ok(None),
+        Some((request, answer)) if request == once.request.as_bytes() => Ok(Some(answer)),
+        Some(_) => Err(Error::KeyReused),
+    }
+}
+
+/// Appends the change if the condition holds, keeps the answer where it may be asked for again,
+/// and commits. Without an `Idempotency-Key` append and commit are one round trip.
+pub async fn finish(
+    tx: Tx<'_>,
+    change: Append<'_>,
+    before: &Before,
+    written: Written,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let change = match expected(&demands.condition, before) {
+        Ok(None) => change,
+        Ok(Some(version)) => change.expecting(version),
+        Err(Failed) => return Err(Error::Condition { key: change.key().to_owned() }),
+    };
+    let plain = match (change.payload(), before.existed) {
+        (Some(_), true) => 200,
+        (Some(_), false) => 201,
+        (None, _) => 204,
+    };
+    let answer = |version: Version| Answer {
+        status: written.status.unwrap_or(plain),
+        etag: change.payload().map(|payload| Etag::of(version.get(), payload).to_string()),
+        location: None,
+        waits_for: written.waits_for,
+        body: change.payload().map(<[u8]>::to_vec),
+    };
+    if demands.once.is_none() {
+        return Ok(answer(tx.append_and_commit(&change).await?));
+    }
+    let answer = answer(tx.append(&change).await?);
+    conclude(tx, answer, demands).await
+}
+
+/// Ends a command whose answer is not the record that it changed: keeps the answer where it may be
+/// asked for again, and commits.
+pub async fn conclude(tx: Tx<'_>, answer: Answer, demands: &Demands) -> Result<Answer, Error> {
+    if let Some(once) = &demands.once {
+        store::keep_answer(&tx, once, &answer).await?;
+    }
+    tx.commit().await?;
+    Ok(answer)
+}
+
+/// A condition that does not hold.
+#[derive(Debug, PartialEq, Eq)]
+struct Failed;
+
+/// The version that the append must still find, where the condition names a state: between the
+/// save, which looked, and the append, which locks, another write may have been waited for.
+fn expected(condition: &Precondition, before: &Before) -> Result<Option<Version>, Failed> {
+    let holds = match condition {
+        // Decided on the locked row, so nothing is left to be repeated.
+        Precondition::None => return Ok(None),
+        Precondition::Exists if before.existed => return Ok(None),
+        Precondition::Exists => false,
+        Precondition::Absent => !before.existed,
+        Precondition::OneOf(_) | Precondition::NoneOf(_) => {
+            condition.holds(before.published.as_ref())
+        }
+    };
+    let seen = before.published.as_ref().map_or(0, Etag::version);
+    match Version::try_from(seen) {
+        Ok(version) if holds => Ok(Some(version)),
+        _ => Err(Failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn before(version: Option<i64>) -> Before {
+        let published = version.map(|version| Etag::of(version, b"x"));
+        Before { existed: version.is_some(), published }
+    }
+
+    #[test]
+    fn a_named_state_must_still_hold_at_the_append() {
+        let (old, now) = (before(None), before(Some(7)));
+        let tagged = Precondition::OneOf(vec![Etag::of(7, b"x")]);
+        assert_eq!(expected(&tagged, &now), Ok(Some(Version::try_from(7).unwrap())));
+        assert_eq!(expected(&tagged, &before(Some(8))), Err(Failed));
+        assert_eq!(expected(&tagged, &old), Err(Failed));
+        let restored = Precondition::OneOf(vec![Etag::of(7, b"other")]);
+        assert_eq!(expected(&restored, &now), Err(Failed));
+    }
+
+    #[test]
+    fn whether_there_is_a_record_is_decided_on_the_lock() {
+        assert_eq!(expected(&Precondition::None, &before(None)), Ok(None));
+        assert_eq!(expected(&Precondition::Exists, &before(Some(7))), Ok(None));
+        assert_eq!(expected(&Precondition::Exists, &before(None)), Err(Failed));
+        assert_eq!(expected(&Precondition::Absent, &before(None)), Ok(Some(Version::ZERO)));
+        assert_eq!(expected(&Precondition::Absent, &before(Some(7))), Err(Failed));
+    }
+}
