@@ -9,6 +9,6 @@ mod proof;
 mod writers;
 
 pub use backup::Backup;
-pub use mesh::{Mesh, Part, Status};
+pub use mesh::{Mesh, Part, Status, Without};
 pub use proof::{Books, Ends, Equal};
-pub use writers::{Tally, Writers};
+pub use writers::{Answers, Tally, Writers};

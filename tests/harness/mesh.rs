@@ -20,12 +20,14 @@ pub struct Mesh {
 /// What `status --json` says of a mesh.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Status {
-    /// `dapr` or `none`.
+    /// `dapr`, `redis` or `none`.
     pub transport: String,
     /// Whether every part is ready.
     pub ready: bool,
     /// The gateway's address.
     pub url: String,
+    /// The process that starts again what dies.
+    pub supervisor: Option<u32>,
     /// Every process of the mesh.
     pub parts: Vec<Part>,
     /// The file with the databases' URLs.
@@ -37,7 +39,7 @@ pub struct Status {
 pub struct Part {
     /// Its name, for example `search-indexer`.
     pub name: String,
-    /// `service`, `sidecar`, `postgres` or `redis`.
+    /// `service`, `sidecar`, `postgres`, `redis` or `trade`.
     pub kind: String,
     /// Whether it does its job.
     pub ready: bool,
@@ -96,11 +98,32 @@ impl Mesh {
     /// Ends a process at once, as a crash would (SIGKILL); the supervisor starts it again.
     pub fn kill(&self, name: &str) -> anyhow::Result<u32> {
         let pid = self.part(name)?.pid.with_context(|| format!("{name} does not run"))?;
-        let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status()?;
-        if !killed.success() {
-            bail!("{name} (process {pid}) could not be killed");
-        }
+        signal("KILL", pid).with_context(|| format!("kill {name}"))?;
         Ok(pid)
+    }
+
+    /// Ends a process and keeps it from being started again for as long as the answer is kept.
+    pub fn without(&self, name: &str) -> anyhow::Result<Without> {
+        let supervisor = self.status()?.supervisor.context("nobody supervises the mesh")?;
+        signal("STOP", supervisor)?;
+        let without = Without { supervisor };
+        self.kill(name)?;
+        Ok(without)
+    }
+
+    /// Runs the operator's command line against this mesh; answers what it printed.
+    pub fn syncline(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = Command::new(self.runner.with_file_name("syncline"));
+        for part in self.status()?.parts.iter().filter(|part| part.kind == "service") {
+            let url = part.url.as_deref().context("a service has no address")?;
+            command.args(["--service", &format!("{}={url}", part.name)]);
+        }
+        command.args(arguments).output().context("start syncline")
+    }
+
+    /// The address of a service.
+    pub fn service(&self, name: &str) -> anyhow::Result<String> {
+        self.part(name)?.url.with_context(|| format!("{name} has no address"))
     }
 
     /// The address of the gateway.
@@ -156,6 +179,27 @@ impl Mesh {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`{}` ended with {}:\n{said}", arguments.join(" "), output.status)
     }
+}
+
+/// A process that stays away; its supervisor goes on, and starts it again, when this is dropped.
+#[derive(Debug)]
+pub struct Without {
+    supervisor: u32,
+}
+
+impl Drop for Without {
+    fn drop(&mut self) {
+        // A supervisor that is gone needs no signal.
+        let _ = signal("CONT", self.supervisor);
+    }
+}
+
+fn signal(name: &str, pid: u32) -> anyhow::Result<()> {
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status()?;
+    if !sent.success() {
+        bail!("process {pid} takes no {name}");
+    }
+    Ok(())
 }
 
 impl Drop for Mesh {

@@ -9,6 +9,8 @@ use serde_json::Value;
 use testkit::within;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
+use crate::Mesh;
+
 /// The two ends of one topic: the owner's database and a consumer's.
 #[derive(Debug)]
 pub struct Ends {
@@ -18,6 +20,56 @@ pub struct Ends {
     pub copy: Client,
     /// What travels between them.
     pub topic: &'static str,
+    /// Who copies it.
+    consumer: String,
+}
+
+/// What a consumer keeps of a topic in rows of its own.
+struct Rows {
+    /// What it wants of `payload`.
+    wanted: &'static str,
+    /// Its table, and the same of a row `held` of it.
+    table: &'static str,
+    kept: &'static str,
+    /// The version that the row tells, or null.
+    version: &'static str,
+}
+
+fn rows_of(topic: &str, consumer: &str) -> Option<Rows> {
+    let sku_only = |table| Rows {
+        wanted: "payload -> 'sku'",
+        table,
+        kept: "to_jsonb(held.sku)",
+        version: "null::bigint",
+    };
+    Some(match (topic, consumer) {
+        ("catalog.products", "pricing") => sku_only("pricing.product"),
+        ("catalog.products", "warehouse") => sku_only("warehouse.product"),
+        ("catalog.products", "search-indexer") => Rows {
+            wanted: "payload",
+            table: "search.product",
+            kept: "jsonb_build_object('sku', held.key, 'name', held.name,
+                     'categories', held.categories, 'attributes', held.attributes)",
+            version: "held.version",
+        },
+        ("pricing.prices", "search-indexer") => Rows {
+            wanted: "jsonb_build_array(payload -> 'sku', payload -> 'currency',
+                       (payload ->> 'amount')::numeric, (payload ->> 'effective')::numeric,
+                       payload -> 'promotion')",
+            table: "search.price",
+            kept: "jsonb_build_array(held.product, held.currency, held.amount, held.effective,
+                     held.promotion)",
+            version: "held.version",
+        },
+        ("warehouse.stock", "search-indexer") => Rows {
+            wanted: "jsonb_build_array(payload -> 'sku', payload -> 'location',
+                       payload -> 'available')",
+            table: "search.stock",
+            kept: "jsonb_build_array(held.product, held.location, held.available)",
+            version: "held.version",
+        },
+        _ => return None,
+    })
 }
 
 /// What was found equal.
@@ -49,6 +101,13 @@ pub struct Books {
 type State = (i64, bool, Option<Digest>);
 
 impl Ends {
+    /// Connects to both ends of a topic; its source is its name up to the first dot.
+    pub async fn open(mesh: &Mesh, topic: &'static str, consumer: &str) -> anyhow::Result<Self> {
+        let (source, _) = topic.split_once('.').context("a topic has a source")?;
+        let (source, copy) = (mesh.database(source).await?, mesh.database(consumer).await?);
+        Ok(Self { source, copy, topic, consumer: consumer.to_owned() })
+    }
+
     /// Waits until the copy has reached every head and nothing is left to be noticed.
     pub async fn settle(&self, limit: Duration) {
         within(limit, "every position is at its head and no key is dirty", async || {
@@ -90,21 +149,36 @@ impl Ends {
         Ok(Equal { live: source.len() - deleted, deleted })
     }
 
-    /// Checks that the rows of search-indexer's own table say what the owner's payloads say.
-    pub async fn products_equal(&self) -> anyhow::Result<usize> {
-        let held = "select key, version, convert_from(payload, 'UTF8')::json as payload
-                      from outbox.current where topic = $1 and not deleted order by key";
-        let owned = self.source.query(held, &[&self.topic]).await?;
-        let copied = "select key, version, jsonb_build_object('sku', key, 'name', name,
-                             'categories', categories, 'attributes', attributes) as payload
-                        from search.product order by key collate \"C\"";
-        let copied = self.copy.query(copied, &[]).await?;
-        ensure!(owned.len() == copied.len(), "{} products, {} copies", owned.len(), copied.len());
-        for (product, copy) in owned.iter().zip(&copied) {
-            let state = |row: &Row| -> (String, i64, Value) {
-                (row.get("key"), row.get("version"), row.get("payload"))
-            };
-            ensure!(state(product) == state(copy), "{:?} is not {:?}", state(copy), state(product));
+    /// Checks that the rows which the consumer made of its copy say what the owner's payloads say;
+    /// answers how many there are.
+    pub async fn rows_equal(&self) -> anyhow::Result<usize> {
+        let rows = rows_of(self.topic, &self.consumer)
+            .with_context(|| format!("{} keeps no rows of {}", self.consumer, self.topic))?;
+        let held = format!(
+            "select payload, version
+               from (select {} as payload, version
+                       from (select version, convert_from(payload, 'UTF8')::jsonb as payload
+                               from outbox.current where topic = $1 and not deleted) as owned)
+                    as wanted
+              order by payload::text collate \"C\"",
+            rows.wanted
+        );
+        let owned = self.source.query(&held, &[&self.topic]).await?;
+        let kept = format!(
+            "select payload, version
+               from (select {} as payload, {} as version from {} as held) as kept
+              order by payload::text collate \"C\"",
+            rows.kept, rows.version, rows.table
+        );
+        let copied = self.copy.query(&kept, &[]).await?;
+        ensure!(owned.len() == copied.len(), "{} owned, {} copied", owned.len(), copied.len());
+        for (owner, copy) in owned.iter().zip(&copied) {
+            let state =
+                |row: &Row| -> (Value, Option<i64>) { (row.get("payload"), row.get("version")) };
+            let (payload, version) = state(owner);
+            let (copied, of) = state(copy);
+            ensure!(payload == copied, "{}: {copied} is not {payload}", self.consumer);
+            ensure!(of.is_none() || of == version, "{payload}: version {of:?} of {version:?}");
         }
         Ok(copied.len())
     }
@@ -117,12 +191,18 @@ impl Ends {
         for (stream, (head, _)) in &streams {
             self.segments_are_dense(stream, *head).await?;
         }
+        self.books_in_flight().await
+    }
+
+    /// The same of the copy alone, which holds at every instant, also while changes flow.
+    pub async fn books_in_flight(&mut self) -> anyhow::Result<Books> {
         let snapshot =
             self.copy.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
         let snapshot = snapshot.read_only(true).start().await?;
+        let streams = "select stream from inbox.position where topic = $1";
         let mut books = Books::default();
-        for stream in streams.keys() {
-            add_books(&snapshot, stream, &mut books).await?;
+        for row in snapshot.query(streams, &[&self.topic]).await? {
+            add_books(&snapshot, row.get("stream"), &mut books).await?;
         }
         Ok(books)
     }

@@ -1,12 +1,14 @@
-//! Many clients that write, delete and re-create products over HTTP at once.
+//! Many clients that write, delete and re-create records of all owners over HTTP at once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 /// A workload: who writes how much to what.
@@ -14,6 +16,8 @@ use tokio::task::JoinSet;
 pub struct Writers {
     /// The gateway's address.
     pub url: String,
+    /// What is written, by chance among these.
+    pub topics: &'static [&'static str],
     /// Clients that write at once.
     pub clients: u32,
     /// Writes of all clients together.
@@ -26,30 +30,66 @@ pub struct Writers {
     pub seed: u64,
 }
 
-/// What the owner answered.
+/// What the owners answered, by topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally(BTreeMap<&'static str, Answers>);
+
+/// What one owner answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Products created, also again after a delete.
+pub struct Answers {
+    /// Records created, also again after a delete.
     pub created: u32,
-    /// Products replaced.
+    /// Records replaced.
     pub replaced: u32,
-    /// Products deleted.
+    /// Records deleted.
     pub deleted: u32,
     /// Deletes of what was not there.
     pub absent: u32,
 }
 
+impl Answers {
+    /// Answers that changed something; no two writes say the same.
+    pub fn changes(&self) -> u32 {
+        self.created + self.replaced + self.deleted
+    }
+
+    /// Records that are there in the end.
+    pub fn live(&self) -> u32 {
+        self.created - self.deleted
+    }
+}
+
 impl Tally {
     /// All answers together.
     pub fn total(&self) -> u32 {
-        self.created + self.replaced + self.deleted + self.absent
+        self.0.values().map(|one| one.changes() + one.absent).sum()
     }
 
-    fn add(&mut self, other: Self) {
-        self.created += other.created;
-        self.replaced += other.replaced;
-        self.deleted += other.deleted;
-        self.absent += other.absent;
+    /// The answers of one topic.
+    pub fn of(&self, topic: &str) -> Answers {
+        self.0.get(topic).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (topic, more) in &other.0 {
+            let sum = self.0.entry(topic).or_default();
+            sum.created += more.created;
+            sum.replaced += more.replaced;
+            sum.deleted += more.deleted;
+            sum.absent += more.absent;
+        }
+    }
+
+    fn note(&mut self, topic: &'static str, status: StatusCode) -> anyhow::Result<()> {
+        let answers = self.0.entry(topic).or_default();
+        match status {
+            StatusCode::CREATED => answers.created += 1,
+            StatusCode::OK => answers.replaced += 1,
+            StatusCode::NO_CONTENT => answers.deleted += 1,
+            StatusCode::NOT_FOUND => answers.absent += 1,
+            other => bail!("answered with {other}"),
+        }
+        Ok(())
     }
 }
 
@@ -63,7 +103,7 @@ impl Writers {
         }
         let mut tally = Tally::default();
         while let Some(done) = clients.join_next().await {
-            tally.add(done??);
+            tally.add(&done??);
         }
         Ok(tally)
     }
@@ -72,32 +112,48 @@ impl Writers {
         let mut random = StdRng::seed_from_u64(self.seed.wrapping_add(u64::from(client)));
         let mut tally = Tally::default();
         for write in 0..share {
+            let topic = self.topics.choose(&mut random).context("nothing is written")?;
             let sku = format!("SKU-{:04}", random.random_range(0..self.skus));
-            let url = format!("{}/api/v1/products/{sku}", self.url);
+            let (path, body) = record(topic, &sku, [self.clients, client, write])?;
+            let url = format!("{}{path}", self.url);
             let request = if random.random_range(0..100) < self.delete_percent {
                 http.delete(&url)
             } else {
-                http.put(&url).json(&json!({
-                    "name": format!("Product {sku}, write {write} of client {client}"),
-                    "categories": [],
-                    "attributes": { "client": client, "write": write },
-                }))
+                http.put(&url).json(&body)
             };
-            self.note(send(request).await.with_context(|| url.clone())?, &mut tally)?;
+            let status = send(request).await.with_context(|| url.clone())?;
+            let noted = tally.note(topic, status);
+            noted.with_context(|| format!("{url}, seed {}", self.seed))?;
         }
         Ok(tally)
     }
+}
 
-    fn note(&self, status: StatusCode, tally: &mut Tally) -> anyhow::Result<()> {
-        match status {
-            StatusCode::CREATED => tally.created += 1,
-            StatusCode::OK => tally.replaced += 1,
-            StatusCode::NO_CONTENT => tally.deleted += 1,
-            StatusCode::NOT_FOUND => tally.absent += 1,
-            other => bail!("a write of seed {} was answered with {other}", self.seed),
+/// Where a record lies and what is written; no two clients and no two writes say the same.
+fn record(
+    topic: &str,
+    sku: &str,
+    [clients, client, write]: [u32; 3],
+) -> anyhow::Result<(String, Value)> {
+    let one = write * clients + client;
+    Ok(match topic {
+        "catalog.products" => (
+            format!("/api/v1/products/{sku}"),
+            json!({
+                "name": format!("Product {sku}, write {write} of client {client}"),
+                "categories": [],
+                "attributes": { "client": client, "write": write },
+            }),
+        ),
+        "pricing.prices" => (
+            format!("/api/v1/prices/{sku}"),
+            json!({ "currency": "USD", "amount": format!("{}.{:02}", one / 100, one % 100) }),
+        ),
+        "warehouse.stock" => {
+            (format!("/api/v1/stock/{sku}/store-{}", one % 3), json!({ "on_hand": one }))
         }
-        Ok(())
-    }
+        other => bail!("nobody here writes {other}"),
+    })
 }
 
 /// Every write here is idempotent, so an unavailable mesh is simply asked again for a while.

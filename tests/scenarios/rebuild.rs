@@ -15,6 +15,7 @@ async fn an_emptied_copy_is_equal_after_three_kills_while_writes_flow() -> anyho
     let url = mesh.url()?;
     let writers = |seed, writes| Writers {
         url: url.clone(),
+        topics: &["catalog.products"],
         clients: 4,
         writes,
         skus: 1_500,
@@ -36,7 +37,7 @@ async fn an_emptied_copy_is_equal_after_three_kills_while_writes_flow() -> anyho
 
     ends.settle(Duration::from_secs(60)).await;
     let equal = ends.equal().await?;
-    assert_eq!(ends.products_equal().await?, equal.live);
+    assert_eq!(ends.rows_equal().await?, equal.live);
     let books = ends.books().await?;
     let topic = Progress::read(&ends.copy).await?;
     assert_eq!(topic.rebuild, rebuild, "the rebuild was begun again instead of resumed");
@@ -53,6 +54,7 @@ async fn a_source_restored_from_a_backup_is_noticed_as_diverged() -> anyhow::Res
     let url = mesh.url()?;
     let writers = |seed, writes| Writers {
         url: url.clone(),
+        topics: &["catalog.products"],
         clients: 4,
         writes,
         skus: 60,
@@ -88,7 +90,7 @@ async fn a_source_restored_from_a_backup_is_noticed_as_diverged() -> anyhow::Res
     })
     .await;
     let again = after.equal().await?;
-    assert_eq!(after.products_equal().await?, again.live);
+    assert_eq!(after.rows_equal().await?, again.live);
     after.books().await?;
     assert!(Progress::read(&after.copy).await?.history > history, "the history was not raised");
     println!("restored source: {equal:?} before, {again:?} after the rebuild");
@@ -96,11 +98,7 @@ async fn a_source_restored_from_a_backup_is_noticed_as_diverged() -> anyhow::Res
 }
 
 async fn ends(mesh: &Mesh) -> anyhow::Result<Ends> {
-    Ok(Ends {
-        source: mesh.database("catalog").await?,
-        copy: mesh.database("search-indexer").await?,
-        topic: "catalog.products",
-    })
+    Ends::open(mesh, "catalog.products", "search-indexer").await
 }
 
 /// What the copy says of its rebuild.
@@ -130,7 +128,8 @@ impl Progress {
 async fn empty(copy: &Client) -> anyhow::Result<()> {
     let everything = "truncate inbox.topic, inbox.position, inbox.position_archive, inbox.versions,
                       inbox.cases, inbox.journal, inbox.dirty, inbox.unreadable, inbox.attempt,
-                      search.product, search.category";
+                      search.product, search.category, search.price, search.stock,
+                      search.waiting";
     Ok(copy.batch_execute(everything).await?)
 }
 

@@ -15,7 +15,7 @@ async fn up_serves_the_sample_and_serves_it_again_after_down() -> anyhow::Result
     let status = mesh.status()?;
     assert!(status.ready && status.parts.iter().all(|part| part.ready), "{status:?}");
     assert_eq!(status.transport, "dapr");
-    assert_eq!(status.parts.iter().filter(|part| part.kind == "sidecar").count(), 4);
+    assert_eq!(status.parts.iter().filter(|part| part.kind == "sidecar").count(), 6);
 
     let first = whole_sample(&mesh).await?;
     assert!(first["total"].as_u64().is_some_and(|total| total > 0), "{first}");
