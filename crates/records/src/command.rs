@@ -94,11 +94,7 @@ pub async fn finish(
     written: Written,
     demands: &Demands,
 ) -> Result<Answer, Error> {
-    let change = match expected(&demands.condition, before) {
-        Ok(None) => change,
-        Ok(Some(version)) => change.expecting(version),
-        Err(Failed) => return Err(Error::Condition { key: change.key().to_owned() }),
-    };
+    let change = expecting(change, before, demands)?;
     let plain = match (change.payload(), before.existed) {
         (Some(_), true) => 200,
         (Some(_), false) => 201,
@@ -116,6 +112,20 @@ pub async fn finish(
     }
     let answer = answer(tx.append(&change).await?);
     conclude(tx, answer, demands).await
+}
+
+/// The same change, refused here if the condition does not hold, and by the append if it no longer
+/// does then; for a command whose answer is not the record that it changes.
+pub fn expecting<'a>(
+    change: Append<'a>,
+    before: &Before,
+    demands: &Demands,
+) -> Result<Append<'a>, Error> {
+    match expected(&demands.condition, before) {
+        Ok(None) => Ok(change),
+        Ok(Some(version)) => Ok(change.expecting(version)),
+        Err(Failed) => Err(Error::Condition { key: change.key().to_owned() }),
+    }
 }
 
 /// Ends a command whose answer is not the record that it changed: keeps the answer where it may be

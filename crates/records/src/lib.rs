@@ -31,7 +31,7 @@ mod refusals;
 mod request;
 mod store;
 
-pub use command::{Answer, Before, Demands, Once, Written, answered, conclude, finish};
+pub use command::{Answer, Before, Demands, Once, Written, answered, conclude, expecting, finish};
 pub use error::Error;
 pub use prune::prune;
 pub use read::{Published, WAITS_FOR, read, shown};
