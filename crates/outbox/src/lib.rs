@@ -28,9 +28,11 @@ mod tx;
 
 pub use crate::append::{Append, append, append_if, append_many, delete, delete_if, register};
 pub use crate::error::Error;
-pub use crate::relay::{Config, Relay, RelayError, Turn, routes};
+pub use crate::relay::{Config, Relay, RelayError, Turn, routes, trail_routes};
 pub use crate::tx::Tx;
 
 /// The tables and functions of schema `outbox`, in order: name and SQL.
-pub const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__outbox", include_str!("../migrations/V1__outbox.sql"))];
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__outbox", include_str!("../migrations/V1__outbox.sql")),
+    ("V2__sealed_at", include_str!("../migrations/V2__sealed_at.sql")),
+];

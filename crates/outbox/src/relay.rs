@@ -5,6 +5,7 @@ mod error;
 mod feed;
 mod http;
 mod publisher;
+mod recent;
 mod session;
 mod shared;
 mod snapshot;
@@ -12,6 +13,7 @@ mod status;
 mod store;
 mod sync;
 mod ticker;
+mod trail;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ use protocol::retry::Backoff;
 
 pub use self::config::Config;
 pub use self::error::RelayError;
-pub use self::http::routes;
+pub use self::http::{routes, trail_routes};
 
 use self::shared::Shared;
 use self::ticker::Ticker;

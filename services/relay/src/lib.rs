@@ -4,7 +4,7 @@
 //! Publishes: every topic of its sources.
 //! Consumes: nothing.
 //! Serves: `POST /sources/{source}/sync`, `GET /streams/{stream}` and `GET /snapshot/{topic}` to
-//! holders of the app token, `GET /sync/status` to everybody.
+//! holders of the app token, `GET /where/{topic}` and `GET /sync/status` to everybody.
 //! Promise: sources do not wait for each other; one whose database is away is dialled until it is
 //! back, and shown as away.
 
@@ -60,12 +60,13 @@ pub fn open(settings: &Settings, bus: &Bus) -> Result<Vec<Relay>, BoxError> {
     Ok(relays)
 }
 
-/// The three calls, guarded, and the status.
+/// The three calls, guarded, and for everybody where a change is and the status.
 pub fn routes(bus: &Bus, relays: Vec<Relay>) -> Router {
     let calls = bus.guard(outbox::routes(&relays));
+    let trail = outbox::trail_routes(&relays);
     let watched = Watched { transport: bus.transport().to_string(), relays };
     let status = Router::new().route("/sync/status", get(status)).with_state(Arc::new(watched));
-    calls.merge(status)
+    calls.merge(trail).merge(status)
 }
 
 /// One source that is up is reason enough to be asked; all of them away is none.

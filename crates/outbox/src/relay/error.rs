@@ -1,6 +1,6 @@
 //! What can go wrong at a relay, and what each failure means to who asked.
 
-use contracts::{Pn, Problem, Source, Stream, Topic};
+use contracts::{Key, Pn, Problem, Source, Stream, Topic};
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
@@ -43,6 +43,17 @@ pub enum RelayError {
     /// No such source here.
     #[error("source {0} is not served here")]
     UnknownSource(Source),
+    /// No such topic at its source.
+    #[error("the source {} has no topic {_0}", _0.source())]
+    UnknownTopic(Topic),
+    /// The entity never existed.
+    #[error("topic {topic} never had the key {key}")]
+    UnknownKey {
+        /// The topic.
+        topic: Topic,
+        /// The key asked for.
+        key: Key,
+    },
     /// The source does not hold the position.
     #[error("stream {stream} does not hold number {pn} under that term")]
     Diverged {
@@ -121,6 +132,12 @@ impl From<&RelayError> for Problem {
             }
             RelayError::UnknownSource(_) => {
                 Self::new(404, "unknown-source", "The source is not served here")
+            }
+            RelayError::UnknownTopic(_) => {
+                Self::new(404, "unknown-topic", "The source has no such topic")
+            }
+            RelayError::UnknownKey { .. } => {
+                Self::new(404, "unknown-key", "The entity never existed")
             }
             RelayError::BadRequest(_) | RelayError::ForeignTopic { .. } => {
                 Self::new(400, "bad-request", "The request cannot be understood")

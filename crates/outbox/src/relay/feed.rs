@@ -41,8 +41,12 @@ struct Numbered {
 /// One envelope, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Message {
+    /// Its first number.
+    pub(super) first: Pn,
     /// Its last number.
     pub(super) last: Pn,
+    /// The term of all of them.
+    pub(super) term: Term,
     /// The finished event.
     pub(super) bytes: Bytes,
 }
@@ -170,7 +174,7 @@ impl Run {
                 time: Utc::now(),
                 trace: part.iter().find_map(|change| change.trace.clone()),
             };
-            messages.push(Message { last, bytes: header.encode(&part) });
+            messages.push(Message { first, last, term, bytes: header.encode(&part) });
             first = last.plus(1);
         }
         messages

@@ -15,18 +15,27 @@ use contracts::calls::{FeedResponse, SnapshotResponse, SyncRequest, SyncResponse
 use contracts::{Key, Pn, Problem, Source, Stream, Term, Topic};
 
 use super::shared::Shared;
+use super::trail::{self, Trail};
 use super::{Relay, RelayError, feed, snapshot, sync};
 
 /// The three calls for these relays: `POST /sources/{source}/sync`, `GET /streams/{stream}` and
 /// `GET /snapshot/{topic}`. Whoever serves them asks for the app token.
 pub fn routes(relays: &[Relay]) -> Router {
-    let sources: Sources =
-        relays.iter().map(|relay| (relay.source().clone(), Arc::clone(&relay.shared))).collect();
     Router::new()
         .route("/sources/{source}/sync", post(serve_sync))
         .route("/streams/{stream}", get(serve_feed))
         .route("/snapshot/{topic}", get(serve_snapshot))
-        .with_state(Arc::new(sources))
+        .with_state(Arc::new(sources(relays)))
+}
+
+/// `GET /where/{topic}?key=`, for everybody: where the latest change of an entity is.
+pub fn trail_routes(relays: &[Relay]) -> Router {
+    let sources = Arc::new(sources(relays));
+    Router::new().route("/where/{topic}", get(serve_trail)).with_state(sources)
+}
+
+fn sources(relays: &[Relay]) -> Sources {
+    relays.iter().map(|relay| (relay.source().clone(), Arc::clone(&relay.shared))).collect()
 }
 
 type Sources = BTreeMap<Source, Arc<Shared>>;
@@ -47,6 +56,12 @@ struct SnapshotQuery {
     key: Option<Key>,
     #[serde(default = "default_limit")]
     limit: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrailQuery {
+    key: Key,
 }
 
 const fn default_limit() -> i64 {
@@ -87,6 +102,17 @@ async fn serve_snapshot(
         None => snapshot::page(shared, &topic, query.after.as_ref(), query.limit).await,
     };
     answer.map(Json)
+}
+
+async fn serve_trail(
+    State(sources): State<Arc<Sources>>,
+    topic: Result<Path<Topic>, PathRejection>,
+    query: Result<Query<TrailQuery>, QueryRejection>,
+) -> Result<Json<Trail>, RelayError> {
+    let Path(topic) = topic.map_err(|e| RelayError::BadRequest(e.body_text()))?;
+    let Query(query) = query.map_err(|e| RelayError::BadRequest(e.body_text()))?;
+    let shared = find(&sources, &topic.source())?;
+    trail::trail(shared, topic, query.key).await.map(Json)
 }
 
 fn find<'a>(sources: &'a Sources, source: &Source) -> Result<&'a Arc<Shared>, RelayError> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use futures::StreamExt as _;
 use futures::future::join;
 use futures::stream::FuturesUnordered;
@@ -11,13 +12,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use contracts::{Lane, Pn, Stream, Term};
+use contracts::{Lane, Pn, Stream, Term, chain};
 use protocol::relay::{Answer, Step, Window};
 
 use super::RelayError;
 use super::feed::{self, Message};
 use super::random;
-use super::shared::{Reading, Shared, chain};
+use super::shared::{Reading, Shared};
 use super::store::Room;
 
 /// Changes read at a time; the envelopes cut from them wait in memory.
@@ -161,11 +162,14 @@ impl Carrier {
         // A stream's name ends with its lane.
         let (_, lane) = self.stream.as_str().rsplit_once('.').unwrap_or_default();
         let lane = Lane::parse(lane).map_err(|error| error.to_string())?;
+        let numbers = (message.first, message.last);
+        self.shared.recent().sending(&self.stream, numbers, message.term, Utc::now());
         let publishing = self.shared.bus.publish(&self.stream, lane, message.bytes.clone());
         tokio::time::timeout(self.shared.config.publish_limit(), publishing)
             .await
             .map_err(|_| "no answer in time".to_owned())?
             .map_err(|error| chain(&error))?;
+        self.shared.recent().confirmed(&self.stream, Utc::now());
         let last = message.last;
         self.cut.pop_front();
         Ok(last)

@@ -11,8 +11,9 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_postgres::NoTls;
 
 use bus::Bus;
-use contracts::{Pn, Source, Stream, Term, Topic};
+use contracts::{Pn, Source, Stream, Term, Topic, chain};
 
+use super::recent::Recent;
 use super::store::Store;
 use super::sync::Confirmations;
 use super::{Config, RelayError, Turn, session};
@@ -67,6 +68,7 @@ pub(super) struct Shared {
     waiting: Mutex<Vec<oneshot::Sender<Arc<Reading>>>>,
     ask: Notify,
     published: Mutex<BTreeMap<Stream, Pn>>,
+    recent: Mutex<Recent>,
     health: Mutex<Health>,
 }
 
@@ -103,6 +105,7 @@ impl Shared {
             waiting: Mutex::default(),
             ask: Notify::new(),
             published: Mutex::default(),
+            recent: Mutex::default(),
             health: Mutex::default(),
         })
     }
@@ -137,6 +140,11 @@ impl Shared {
         lock(&self.published)
     }
 
+    /// When the broker was told of the newest changes.
+    pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
+        lock(&self.recent)
+    }
+
     /// Remembers how a turn went, and says so when that changes.
     pub(super) fn note(&self, outcome: &Result<Turn, RelayError>) {
         let mut health = lock(&self.health);
@@ -163,18 +171,6 @@ impl Shared {
     pub(super) fn health(&self) -> Health {
         lock(&self.health).clone()
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

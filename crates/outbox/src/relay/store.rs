@@ -21,6 +21,7 @@ const STREAM: &str = include_str!("../../queries/stream.sql");
 const CHANGES: &str = include_str!("../../queries/changes.sql");
 const PAGE: &str = include_str!("../../queries/page.sql");
 const SINGLE: &str = include_str!("../../queries/single.sql");
+const TRAIL: &str = include_str!("../../queries/trail.sql");
 const SAVE_MARKS: &str = include_str!("../../queries/save_marks.sql");
 const CONSUMERS: &str = include_str!("../../queries/consumers.sql");
 
@@ -158,6 +159,13 @@ impl Store {
         let rows = self.query(SINGLE, &[&topic.as_str(), &key.as_str()]).await?;
         on_primary(only(&rows)?)?;
         Ok(rows)
+    }
+
+    /// The latest change of an entity and where it was sealed, as far as that is known.
+    pub(super) async fn trail(&self, topic: &Topic, key: &Key) -> Result<Row, RelayError> {
+        let mut rows = self.query(TRAIL, &[&topic.as_str(), &key.as_str()]).await?;
+        on_primary(only(&rows)?)?;
+        Ok(rows.swap_remove(0))
     }
 
     /// Saves up to where the broker has each stream, while this term lasts.

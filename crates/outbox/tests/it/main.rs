@@ -9,6 +9,7 @@ mod proxy;
 mod publish;
 mod rights;
 mod tick;
+mod trail;
 mod tx;
 mod world;
 mod writers;

@@ -67,6 +67,8 @@ async fn owner_service_and_relay_need_no_superuser() {
         Ok(consumers[0]["positions"][0]["pn"] == "1")
     })
     .await;
+    let (status, answer) = running.get(&format!("/where/{ITEMS}?key=a")).await.unwrap();
+    assert_eq!((status.as_u16(), &answer["pn"]), (200, &serde_json::json!("1")), "{answer}");
     let (status, _) = running.get(&format!("/snapshot/{ITEMS}")).await.unwrap();
     assert_eq!(status, 200);
     testkit::eventually("it is published and the mark saved", || async {

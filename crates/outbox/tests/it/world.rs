@@ -108,7 +108,8 @@ impl Running {
     }
 
     pub(crate) async fn get(&self, uri: &str) -> anyhow::Result<(StatusCode, Value)> {
-        call(self.relay.routes(), Method::GET, uri, None).await
+        let trail = outbox::trail_routes(std::slice::from_ref(&self.relay));
+        call(self.relay.routes().merge(trail), Method::GET, uri, None).await
     }
 
     /// The answer byte for byte.
