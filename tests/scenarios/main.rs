@@ -8,5 +8,9 @@
 
 mod converge;
 mod find;
+mod import;
 mod rebuild;
+mod shop;
+mod turns;
 mod up;
+mod view;

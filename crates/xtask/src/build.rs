@@ -21,6 +21,9 @@ use crate::{
     workspace,
 };
 
+/// The package of the operator's command line, which is there at once when it is wanted.
+const OPERATOR: &str = "cli";
+
 /// What is built, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -74,7 +77,7 @@ fn cargo(settings: &Settings, flags: &[&str]) -> Result<BTreeMap<String, PathBuf
     let mut step = Step::begin("building", names.join(", "));
     let mut command = Command::new(&settings.cargo);
     command.args(["build", "--message-format=json-render-diagnostics", "--bins"]).args(flags);
-    for name in &names {
+    for name in names.iter().chain([&OPERATOR]) {
         command.args(["--package", name]);
     }
     let mut child = command

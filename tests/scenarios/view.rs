@@ -1,0 +1,170 @@
+//! One page of three masters while a trade flows: every answer agrees with its owners.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use harness::{Ends, Mesh};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use testkit::within;
+
+use crate::shop;
+
+const SEED: u64 = 57;
+/// How many products are looked at.
+const SAMPLED: usize = 200;
+const PRODUCT: &str = "MH01-XS-Black";
+/// A product that nobody else trades.
+const OURS: &str = "OURS-1";
+const PROMISE: Duration = Duration::from_secs(1);
+/// Who copies what.
+const COPIES: [(&str, &str); 8] = [
+    ("catalog.products", "search-indexer"),
+    ("catalog.products", "gateway"),
+    ("catalog.products", "pricing"),
+    ("catalog.products", "warehouse"),
+    ("pricing.prices", "search-indexer"),
+    ("pricing.prices", "gateway"),
+    ("warehouse.stock", "search-indexer"),
+    ("warehouse.stock", "gateway"),
+];
+
+#[tokio::test]
+async fn every_page_agrees_with_its_masters_while_the_trade_flows() -> anyhow::Result<()> {
+    let mesh = Mesh::up(&["--traffic", "20"])?;
+    let url = mesh.url()?;
+    within(Duration::from_secs(60), "the whole sample is indexed", async || {
+        let all = mesh.get(&url, "/api/v1/search?limit=1").await?;
+        Ok(all["total"].as_u64() == Some(1_994))
+    })
+    .await;
+    the_view_shows_all_parts(&mesh, &url).await?;
+    let before = books(&mesh).await?;
+    let mut random = StdRng::seed_from_u64(SEED);
+    let skus = skus(&mesh).await?;
+    for sku in skus.choose_multiple(&mut random, SAMPLED) {
+        within(Duration::from_secs(5), &format!("search agrees about {sku}"), async || {
+            agree(&mesh, &url, sku).await.map(|()| true)
+        })
+        .await;
+    }
+    new_prices_show_within_a_second(&mesh, &url, &mut random).await?;
+    the_hops_add_up(&mesh)?;
+    let after = books(&mesh).await?;
+    ensure!(after > before, "nothing was traded: {before} numbers before, {after} after");
+    println!("{SAMPLED} products agree; {} changes arrived meanwhile", after - before);
+    Ok(())
+}
+
+async fn the_view_shows_all_parts(mesh: &Mesh, url: &str) -> anyhow::Result<()> {
+    let view = mesh.get(url, &format!("/api/v1/views/products/{PRODUCT}")).await?;
+    ensure!(view["product"]["sku"] == PRODUCT, "{view}");
+    ensure!(view["price"]["currency"] == "USD", "{view}");
+    let stores = view["stock"]["locations"].as_array().context("no locations")?;
+    ensure!(stores.len() == 3, "{view}");
+    let parts = view["freshness"]["parts"].as_object().context("no parts")?;
+    ensure!(["product", "price"].iter().all(|part| parts.contains_key(*part)), "{view}");
+    let versions = parts.values().filter_map(|part| part["version"].as_str());
+    ensure!(versions.filter(|version| *version != "0").count() == 5, "{view}");
+    Ok(())
+}
+
+/// The numbers that all copies have taken; each copy's books are recomputed on the way.
+async fn books(mesh: &Mesh) -> anyhow::Result<i64> {
+    let mut numbers = 0;
+    for (topic, consumer) in COPIES {
+        let mut ends = Ends::open(mesh, topic, consumer).await?;
+        let books = ends.books_in_flight().await.with_context(|| format!("{consumer}, {topic}"))?;
+        ensure!(books.cases == 0, "{consumer}, {topic}: {books:?}");
+        numbers += books.numbers;
+    }
+    Ok(numbers)
+}
+
+async fn skus(mesh: &Mesh) -> anyhow::Result<Vec<String>> {
+    let catalog = mesh.database("catalog").await?;
+    let rows = catalog.query("select sku from catalog.product order by sku", &[]).await?;
+    Ok(rows.iter().map(|row| row.get("sku")).collect())
+}
+
+/// What search says of a product, held against what the owners answer at this moment.
+async fn agree(mesh: &Mesh, url: &str, sku: &str) -> anyhow::Result<()> {
+    let price = mesh.get(url, &format!("/api/v1/prices/{sku}")).await?;
+    let effective = price["effective"].as_str().context("no effective price")?;
+    let available = available(mesh, url, sku).await?;
+    let at = format!("price_min={effective}&price_max={effective}");
+    let item = find(mesh, url, sku, &at).await?;
+    let item = item.with_context(|| format!("{sku} is not found at {effective}"))?;
+    ensure!(item["price"]["effective"] == effective, "{item}, not {price}");
+    ensure!(item["price"]["amount"] == price["amount"], "{item}, not {price}");
+    ensure!(item["availability"]["available"] == available, "{item}, not {available}");
+    let above = format!("price_min={}", above(effective)?);
+    ensure!(find(mesh, url, sku, &above).await?.is_none(), "{sku} is found above {effective}");
+    for wanted in [true, false] {
+        let found = find(mesh, url, sku, &format!("in_stock={wanted}")).await?.is_some();
+        ensure!(found == (wanted == (available > 0)), "{sku}: in_stock={wanted}, {available}");
+    }
+    Ok(())
+}
+
+async fn available(mesh: &Mesh, url: &str, sku: &str) -> anyhow::Result<u64> {
+    let answer = mesh.http().get(format!("{url}/api/v1/stock/{sku}")).send().await?;
+    if answer.status() == reqwest::StatusCode::NOT_FOUND {
+        return Ok(0);
+    }
+    let stock: Value = answer.error_for_status()?.json().await?;
+    let stores = stock["locations"].as_array().context("no locations")?;
+    Ok(stores.iter().filter_map(|store| store["available"].as_u64()).sum())
+}
+
+/// The hit of this product, if it is found under this condition.
+async fn find(mesh: &Mesh, url: &str, sku: &str, and: &str) -> anyhow::Result<Option<Value>> {
+    let found = mesh.get(url, &format!("/api/v1/search?q={sku}&limit=100&{and}")).await?;
+    let items = found["items"].as_array().context("no items")?;
+    Ok(items.iter().find(|item| item["sku"] == *sku).cloned())
+}
+
+fn above(amount: &str) -> anyhow::Result<String> {
+    let cents: u64 = amount.replace('.', "").parse()?;
+    let more = cents + 1;
+    Ok(format!("{}.{:02}", more / 100, more % 100))
+}
+
+async fn new_prices_show_within_a_second(
+    mesh: &Mesh,
+    url: &str,
+    random: &mut StdRng,
+) -> anyhow::Result<()> {
+    shop::product(mesh, url, OURS).await?;
+    let mut took = Vec::new();
+    for n in 0..20 {
+        let amount = format!("{}.{n:02}", random.random_range(200..900));
+        let body = json!({ "currency": "USD", "amount": amount });
+        let start = Instant::now();
+        let put = mesh.http().put(format!("{url}/api/v1/prices/{OURS}")).json(&body);
+        put.send().await?.error_for_status()?;
+        let left = PROMISE.saturating_sub(start.elapsed());
+        within(left, "the new price is in the view and in search", async || {
+            let view = mesh.get(url, &format!("/api/v1/views/products/{OURS}")).await?;
+            let hit = find(mesh, url, OURS, "").await?.context("not found")?;
+            Ok(view["price"]["amount"] == *amount && hit["price"]["amount"] == *amount)
+        })
+        .await;
+        took.push(start.elapsed());
+    }
+    took.sort();
+    println!("written to seen in view and search: P50 {:?}, slowest {:?}", took[10], took[19]);
+    Ok(())
+}
+
+/// Every hop of the newest price, from the append to the last that noticed it.
+fn the_hops_add_up(mesh: &Mesh) -> anyhow::Result<()> {
+    let output = mesh.syncline(&["where", "price", PRODUCT, "--json"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {said}", output.status);
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    println!("{told:#}");
+    Ok(())
+}
