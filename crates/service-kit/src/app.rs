@@ -2,7 +2,10 @@
 
 use std::{
     any::Any,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -79,14 +82,15 @@ async fn keep_limits(
     next: Next,
 ) -> Response {
     let Ok(_permit) = limits.permits.try_acquire() else {
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests")
-            .detail("as many requests as allowed are in work; come again in a moment")
-            .into_response();
+        return overloaded("as many requests as allowed are in work; come again in a moment");
     };
     request.extensions_mut().insert(limits.bodies);
-    match tokio::time::timeout(limits.time_max, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
+    let time = TimeLimit::default();
+    request.extensions_mut().insert(time.clone());
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = time.over(limits.time_max) => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request took too long")
                 .detail(format!(
                     "given up after {} ms; it may or may not have taken effect",
@@ -95,6 +99,52 @@ async fn keep_limits(
                 .into_response()
         }
     }
+}
+
+fn overloaded(detail: &str) -> Response {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests")
+        .detail(detail)
+        .into_response()
+}
+
+/// How long a request may take; an extension of the request, so that its route can lift it.
+#[derive(Debug, Clone, Default)]
+struct TimeLimit {
+    is_lifted: Arc<AtomicBool>,
+}
+
+impl TimeLimit {
+    async fn over(&self, time_max: Duration) {
+        tokio::time::sleep(time_max).await;
+        if self.is_lifted.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Streams in work at one time, per set of streamed routes: each takes as long as its caller sends,
+/// so that the common permits alone would let them crowd out everything else.
+const STREAMS_MAX: usize = 4;
+
+/// The same routes for bodies of any size ([`BodyStream`](crate::BodyStream)): without the limit of
+/// time, but still with that of silence, and only a few of them in work at one time.
+pub fn streamed<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    let permits = Arc::new(Semaphore::new(STREAMS_MAX));
+    routes.route_layer(from_fn_with_state(permits, lift_limits))
+}
+
+async fn lift_limits(
+    State(permits): State<Arc<Semaphore>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Ok(_permit) = permits.try_acquire() else {
+        return overloaded("as many streams as allowed are in work; come again in a moment");
+    };
+    if let Some(time) = request.extensions().get::<TimeLimit>() {
+        time.is_lifted.store(true, Ordering::Relaxed);
+    }
+    next.run(request).await
 }
 
 async fn no_route(request: Request) -> Problem {

@@ -1,9 +1,9 @@
-//! Bodies: read whole, within limits of size and silence.
+//! Bodies: read whole within limits of size and silence, or piece by piece within that of silence.
 
 use std::time::Duration;
 
 use axum::{
-    body::Bytes,
+    body::{BodyDataStream, Bytes},
     extract::{FromRequest, Request},
     http::StatusCode,
 };
@@ -14,6 +14,13 @@ use crate::Problem;
 /// A body as it came, whatever it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body(pub Bytes);
+
+/// A body that is read piece by piece: of any size, but never silent for long.
+#[derive(Debug)]
+pub struct BodyStream {
+    frames: BodyDataStream,
+    pause_max: Duration,
+}
 
 /// Limits on reading a body; a request extension that the service sets.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +45,40 @@ impl<S: Sync> FromRequest<S> for Body {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let limits = request.extensions().get::<BodyLimits>().copied().unwrap_or_default();
         read(request.into_body(), limits).await.map(Self)
+    }
+}
+
+impl<S: Sync> FromRequest<S> for BodyStream {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let limits = request.extensions().get::<BodyLimits>().copied().unwrap_or_default();
+        let frames = request.into_body().into_data_stream();
+        Ok(Self { frames, pause_max: limits.pause_max })
+    }
+}
+
+impl BodyStream {
+    /// The next piece; none at the end. Nothing follows a failure.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
+        match tokio::time::timeout(self.pause_max, self.frames.next()).await {
+            Ok(Some(Ok(frame))) => Some(Ok(frame)),
+            Ok(Some(Err(_))) => Some(Err(broken_off())),
+            Ok(None) => None,
+            Err(_) => Some(Err(too_slow(self.pause_max))),
+        }
+    }
+
+    /// Reads some of a body that is refused, so that the caller, who may still be sending, sees the
+    /// refusal and not a broken connection.
+    pub async fn discard(mut self) {
+        let mut seen: usize = 0;
+        while let Some(Ok(frame)) = self.next().await {
+            seen = seen.saturating_add(frame.len());
+            if seen > DISCARD_BYTES_MAX {
+                break;
+            }
+        }
     }
 }
 
@@ -108,6 +149,18 @@ mod tests {
     async fn a_body_is_taken_as_it_is() {
         let body = Body::from_request(Request::new("\0 {".into()), &()).await.unwrap();
         assert_eq!(body, Body(Bytes::from_static(b"\0 {")));
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_no_limit_but_silence() {
+        let pieces = stream::iter([bytes("abc"), bytes("def")]).chain(stream::pending());
+        let mut request = Request::new(axum::body::Body::from_stream(pieces));
+        let limits = BodyLimits { bytes_max: 4, pause_max: Duration::from_millis(10) };
+        request.extensions_mut().insert(limits);
+        let mut body = BodyStream::from_request(request, &()).await.unwrap();
+        assert_eq!(body.next().await.unwrap().unwrap(), "abc");
+        assert_eq!(body.next().await.unwrap().unwrap(), "def");
+        assert_eq!(body.next().await.unwrap().unwrap_err().status(), 408);
     }
 
     #[tokio::test]

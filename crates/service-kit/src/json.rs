@@ -32,9 +32,16 @@ where
         let body = Body::from_request(request, state).await;
         media_type?;
         let Body(bytes) = body?;
-        let value: T = parse(&bytes)?;
+        Ok(Self { value: Self::read(&bytes)?, digest: Digest::of(&bytes) })
+    }
+}
+
+impl<T: DeserializeOwned + Validate> Json<T> {
+    /// What these bytes say, if they are JSON and satisfy its rules.
+    pub fn read(bytes: &[u8]) -> Result<T, Problem> {
+        let value: T = parse(bytes)?;
         value.validate()?;
-        Ok(Self { value, digest: Digest::of(&bytes) })
+        Ok(value)
     }
 }
 

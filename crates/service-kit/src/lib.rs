@@ -2,9 +2,10 @@
 //! shutdown.
 //!
 //! It promises that a service is ready only while its checks agree, that every refusal is a
-//! problem, that no request and no connection is unbounded, and that the end comes in order. It
-//! knows routes, tasks and migrations only, neither outbox nor inbox nor bus, so that each
-//! service's `wire` shows its own flow. See [`Program`] for a whole service.
+//! problem, that no request and no connection is unbounded (what is [`streamed`], in silence
+//! alone), and that the end comes in order. It knows routes, tasks and migrations only, neither
+//! outbox nor inbox nor bus, so that each service's `wire` shows its own flow. See [`Program`] for
+//! a whole service.
 
 mod app;
 mod body;
@@ -25,7 +26,8 @@ mod service;
 mod tasks;
 mod telemetry;
 
-pub use body::Body;
+pub use app::streamed;
+pub use body::{Body, BodyStream};
 pub use config::{Config, Database, LogFormat, Telemetry};
 pub use contracts::chain;
 pub use error::{BoxError, Error};

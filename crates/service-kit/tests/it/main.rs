@@ -4,4 +4,5 @@ mod database;
 mod ending;
 mod migrating;
 mod serving;
+mod streams;
 mod world;
