@@ -64,6 +64,7 @@ mod status;
 mod store;
 mod sync;
 mod trace;
+mod trail;
 
 pub use deadpool_postgres::Transaction;
 
@@ -75,5 +76,7 @@ pub use crate::projection::{Change, Dirty, Place, Projection, Sink};
 pub use crate::sink::run_sink;
 
 /// The tables of schema `inbox`, for `migrate`.
-pub const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__create_inbox", include_str!("../migrations/V1__create_inbox.sql"))];
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__create_inbox", include_str!("../migrations/V1__create_inbox.sql")),
+    ("V2__cleaned", include_str!("../migrations/V2__cleaned.sql")),
+];

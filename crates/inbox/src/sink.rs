@@ -4,7 +4,7 @@
 //! and asks that session often enough to notice before anybody else can have the lock.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use tokio::time::{sleep, timeout};
@@ -14,13 +14,15 @@ use crate::apply::guard;
 use crate::error::chain;
 use crate::follower::back_off;
 use crate::projection::Sink;
-use crate::store::{self, watch};
+use crate::store::{self, trail, watch};
 use crate::{Config, Dirty, Error};
 
 /// How many dirty keys are handed over at once.
 const BATCH_LIMIT: i64 = 500;
 /// How often it looks without being woken: another process may have marked keys, or ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it notes what is clean while there is a backlog, since that looks at all of it.
+const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the session that holds the lock may take to answer. With the interval it stays below
 /// the silence after which the server ends that session.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -106,10 +108,11 @@ impl Hold {
 async fn clean_until<S: Sink>(over: &CancellationToken, config: &Config, pool: &Pool, sink: &S) {
     let mut marks = config.monitor.marks();
     let mut failures = 0;
+    let mut notes = Notes { at: None, is_up_to_date: true };
     while !over.is_cancelled() {
         // Seen before looking, so that a mark made meanwhile wakes the wait below.
         marks.borrow_and_update();
-        match clean(pool, sink).await {
+        match clean(pool, sink, &mut notes).await {
             Ok(0) => {
                 failures = 0;
                 tokio::select! {
@@ -135,21 +138,36 @@ async fn clean_until<S: Sink>(over: &CancellationToken, config: &Config, pool: &
 }
 
 /// Remembers a batch, has it cleaned, and forgets what was not marked meanwhile; what the sink
-/// wants cleaned in its place is marked in the same transaction.
-async fn clean<S: Sink>(pool: &Pool, sink: &S) -> Result<usize, Error> {
+/// wants cleaned in its place is marked in the same transaction, and what is clean then is noted.
+async fn clean<S: Sink>(pool: &Pool, sink: &S, notes: &mut Notes) -> Result<usize, Error> {
     let batch = watch::read_dirty(&pool.get().await?, S::NAME, BATCH_LIMIT).await?;
-    if batch.is_empty() {
+    if batch.is_empty() && notes.is_up_to_date {
         return Ok(0);
     }
     let keys: BTreeSet<String> = batch.iter().map(|row| row.key.clone()).collect();
     let keys = Vec::from_iter(keys);
-    let rest = guard(sink.clean(&keys)).await?;
+    let rest = if keys.is_empty() { Vec::new() } else { guard(sink.clean(&keys)).await? };
     let rest = rest.into_iter().map(|key| Dirty { sink: S::NAME, key, place: None });
     let rest = Vec::from_iter(rest);
+    let is_backlog = i64::try_from(batch.len()).is_ok_and(|rows| rows >= BATCH_LIMIT);
+    let notes_now = !is_backlog || notes.at.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
     let mut client = pool.get().await?;
     let tx = client.transaction().await?;
     watch::clean_dirty(&tx, S::NAME, &batch).await?;
     store::mark_dirty(&tx, &rest).await?;
+    if notes_now {
+        trail::note_cleaned(&tx, S::NAME).await?;
+    }
     tx.commit().await?;
+    *notes = Notes {
+        at: if notes_now { Some(Instant::now()) } else { notes.at },
+        is_up_to_date: notes_now,
+    };
     Ok(keys.len())
+}
+
+/// What was noted of what is clean.
+struct Notes {
+    at: Option<Instant>,
+    is_up_to_date: bool,
 }

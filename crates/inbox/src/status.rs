@@ -15,7 +15,7 @@ use crate::error::chain;
 use crate::monitor::Watched;
 use crate::store::Copy;
 use crate::store::watch::{self, Deliveries, DirtyKeys, Ledger};
-use crate::{Error, Monitor};
+use crate::{Error, Monitor, trail};
 
 #[derive(Clone)]
 struct Desk {
@@ -80,13 +80,18 @@ struct RebuildQuery {
 }
 
 impl Monitor {
-    /// `GET /sync/status` for everybody; `POST /sync/rebuild/{topic}`, with `?damaged=true` where
-    /// rows are known to be wrong, for holders of the app token.
+    /// `GET /sync/status` and `GET /sync/where/{topic}` for everybody; for holders of the app token
+    /// `POST /sync/rebuild/{topic}`, with `?damaged=true` where rows are known to be wrong.
     pub fn routes(&self, pool: Pool, bus: &Bus) -> Router {
+        let trail = trail::routes(pool.clone());
         let desk = Desk { pool, monitor: self.clone() };
         let commands = Router::new().route("/sync/rebuild/{topic}", post(rebuild));
         let commands = bus.guard(commands.with_state(desk.clone()));
-        Router::new().route("/sync/status", get(status)).with_state(desk).merge(commands)
+        Router::new()
+            .route("/sync/status", get(status))
+            .with_state(desk)
+            .merge(commands)
+            .merge(trail)
     }
 }
 
@@ -178,19 +183,19 @@ fn stream_status(ledger: Ledger, watched: Option<&Watched>) -> StreamStatus {
     }
 }
 
-fn unknown(topic: &str) -> Response {
+pub(crate) fn unknown(topic: &str) -> Response {
     let detail = format!("this service follows no topic {topic:?}");
     let problem = Problem::new(404, "unknown-topic", "Unknown topic").with_detail(detail);
     answer(StatusCode::NOT_FOUND, &problem)
 }
 
-fn unwell(error: &Error) -> Response {
+pub(crate) fn unwell(error: &Error) -> Response {
     tracing::error!(error = chain(error), "the state of the inbox cannot be read");
     let problem = Problem::new(503, "inbox-unavailable", "The inbox cannot be read now");
     answer(StatusCode::SERVICE_UNAVAILABLE, &problem)
 }
 
-fn answer(status: StatusCode, problem: &Problem) -> Response {
+pub(crate) fn answer(status: StatusCode, problem: &Problem) -> Response {
     let body = serde_json::to_vec(problem).expect("a problem is plain text and numbers");
     (status, [(CONTENT_TYPE, Problem::MEDIA_TYPE)], body).into_response()
 }

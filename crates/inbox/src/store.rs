@@ -1,7 +1,8 @@
-//! The tables of schema `inbox` to types and back; the only file here that runs SQL, with its two
-//! neighbours for whole copies and for everything beside the books.
+//! The tables of schema `inbox` to types and back; the only file here that runs SQL, with its
+//! neighbours for whole copies, for everything beside the books, and for the way of a change.
 
 pub(crate) mod copy;
+pub(crate) mod trail;
 pub(crate) mod watch;
 
 use std::collections::BTreeMap;

@@ -10,4 +10,5 @@ mod origin;
 mod rebuilds;
 mod relayed;
 mod sinks;
+mod trail;
 mod world;
