@@ -10,9 +10,13 @@ use secrecy::SecretString;
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Config {
-    /// How envelopes travel: by the sidecar, or not at all (consumers then read the feed alone)
+    /// How envelopes travel: by the sidecar, by Redis streams without one, or not at all (consumers
+    /// then read the feed alone)
     #[arg(long, env = "TRANSPORT", default_value = "dapr")]
     pub transport: Transport,
+    /// Redis for streams, as `redis://:<password>@<host>:<port>`; required with transport redis
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, required_if_eq("transport", "redis"))]
+    pub redis_url: Option<SecretString>,
     /// HTTP port of this service's sidecar
     #[arg(long, env = "DAPR_HTTP_PORT", default_value_t = 3500)]
     pub dapr_http_port: u16,
@@ -37,6 +41,8 @@ pub struct Config {
 pub enum Transport {
     /// Through the Dapr sidecar and its broker.
     Dapr,
+    /// Through Redis streams, without a sidecar.
+    Redis,
     /// Inside this process, for tests.
     #[value(skip)]
     Memory,
@@ -48,6 +54,7 @@ impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Dapr => "dapr",
+            Self::Redis => "redis",
             Self::Memory => "memory",
             Self::None => "none",
         })

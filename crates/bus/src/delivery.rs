@@ -1,10 +1,15 @@
 //! What arrives, who takes it, and what is answered.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use contracts::{Stream, Topic};
 
@@ -32,26 +37,57 @@ pub trait Handler: Send + Sync + 'static {
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Verdict>;
 }
 
-/// The handlers of one service.
+/// One try and the four of the resiliency file; then a transport gives a delivery up.
+pub(crate) const ATTEMPTS_MAX: usize = 5;
+/// What the resiliency file waits between two tries.
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the handler says to one delivery, whatever becomes of the handler.
+pub(crate) async fn attempt(handler: &dyn Handler, delivery: Delivery) -> Verdict {
+    // The handler itself is created inside, so that a panic before its first await counts too.
+    let attempt = AssertUnwindSafe(async { handler.deliver(delivery).await }).catch_unwind();
+    attempt.await.unwrap_or_else(|panic| {
+        complain(panic.as_ref());
+        Verdict::Retry
+    })
+}
+
+/// Names the cause of a handler's panic in the log.
+pub(crate) fn complain(panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(error = text.unwrap_or("not a text"), "handler of a delivery panicked");
+}
+
+/// The handlers of one service, and word of new ones.
 #[derive(Default)]
-pub(crate) struct Subscriptions(RwLock<Vec<(Topic, Arc<dyn Handler>)>>);
+pub(crate) struct Subscriptions(watch::Sender<Vec<(Topic, Arc<dyn Handler>)>>);
 
 impl Subscriptions {
     pub(crate) fn set(&self, topic: &Topic, handler: Arc<dyn Handler>) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|(known, _)| known != topic);
-        all.push((topic.clone(), handler));
+        self.0.send_modify(|all| {
+            all.retain(|(known, _)| known != topic);
+            all.push((topic.clone(), handler));
+        });
     }
 
     pub(crate) fn find(&self, stream: &Stream) -> Option<Arc<dyn Handler>> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.borrow();
         all.iter().find(|(topic, _)| stream.belongs_to(topic)).map(|(_, h)| Arc::clone(h))
+    }
+
+    pub(crate) fn topics(&self) -> Vec<Topic> {
+        self.0.borrow().iter().map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Tells of every change from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<Vec<(Topic, Arc<dyn Handler>)>> {
+        self.0.subscribe()
     }
 }
 
 impl fmt::Debug for Subscriptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        f.debug_set().entries(all.iter().map(|(topic, _)| topic)).finish()
+        f.debug_set().entries(self.topics()).finish()
     }
 }

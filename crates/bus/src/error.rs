@@ -1,5 +1,7 @@
 //! What can go wrong between this service and the bus.
 
+use std::error;
+
 use contracts::Stream;
 
 /// A failure of the bus, towards whoever publishes or connects.
@@ -11,19 +13,31 @@ pub enum Error {
     /// A token is missing, empty or not fit for a header.
     #[error("read {0}: it must be set, of printable ASCII characters")]
     Token(&'static str),
+    /// The Redis transport was configured without its server.
+    #[error("connect to Redis: REDIS_URL must be set with transport redis")]
+    NoRedis,
+    /// `REDIS_URL` cannot be used; its text holds a password, so none of it is repeated.
+    #[error("read REDIS_URL")]
+    RedisUrl(#[source] redis::RedisError),
+    /// A loop that reads streams failed, which it never does for want of a broker.
+    #[error("read the streams of the broker")]
+    Reading(#[source] tokio::task::JoinError),
     /// Whether the envelope was published is unknown: publish it again.
     #[error("publish to {stream}")]
     Publish {
         /// Where it was to go.
         stream: Stream,
-        /// What the sidecar, or the road to it, answered.
+        /// What the sidecar or the broker, or the road to it, answered.
         #[source]
-        source: Box<tonic::Status>,
+        source: Box<dyn error::Error + Send + Sync>,
     },
 }
 
 impl Error {
-    pub(crate) fn publish(stream: &Stream, status: tonic::Status) -> Self {
-        Self::Publish { stream: stream.clone(), source: Box::new(status) }
+    pub(crate) fn publish(
+        stream: &Stream,
+        source: impl error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::Publish { stream: stream.clone(), source: Box::new(source) }
     }
 }

@@ -5,8 +5,8 @@
 //! both ends. The bus promises only that bytes arrive unchanged, that a delivery is answered with
 //! the handler's verdict and never with a silent drop, and that strangers are refused.
 //!
-//! Transports with one meaning: [`Transport::Dapr`], [`Transport::Memory`] for tests, and
-//! [`Transport::None`], where consumers read the feed alone.
+//! Transports with one meaning: [`Transport::Dapr`], [`Transport::Redis`] without a sidecar,
+//! [`Transport::Memory`] for tests, and [`Transport::None`], where consumers read the feed alone.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -46,6 +46,7 @@ mod delivery;
 mod error;
 mod memory;
 mod peer;
+mod redis;
 mod routes;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ use std::sync::Arc;
 use axum::Router;
 use bytes::Bytes;
 use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 
 use contracts::{Lane, Stream, Topic};
 
@@ -64,6 +66,7 @@ pub use crate::peer::Peer;
 
 use crate::dapr::Dapr;
 use crate::delivery::Subscriptions;
+use crate::redis::Redis;
 
 /// One service's connection to all others; clones share it.
 #[derive(Debug, Clone)]
@@ -77,19 +80,22 @@ pub struct Bus {
 #[derive(Debug, Clone)]
 enum Link {
     Dapr(Arc<Dapr>),
+    Redis(Arc<Redis>),
     Memory(Memory),
     None,
 }
 
 impl Bus {
-    /// Connects as configured. Call it inside a Tokio runtime; nothing is dialled before first use.
-    pub fn connect(config: &Config) -> Result<Self, Error> {
+    /// Connects the service of this name, as configured. Call it inside a Tokio runtime; nothing is
+    /// dialled before first use.
+    pub fn connect(config: &Config, name: &str) -> Result<Self, Error> {
         let http = peer::client();
         if !peer::is_token(&config.app_api_token) {
             return Err(Error::Token("APP_API_TOKEN"));
         }
         let link = match config.transport {
             Transport::Dapr => Link::Dapr(Arc::new(Dapr::new(config, http.clone())?)),
+            Transport::Redis => Link::Redis(Arc::new(Redis::new(config.redis_url.as_ref(), name)?)),
             Transport::Memory => return Err(Error::MemoryIsForTests),
             Transport::None => Link::None,
         };
@@ -130,6 +136,7 @@ impl Bus {
     pub async fn publish(&self, stream: &Stream, lane: Lane, envelope: Bytes) -> Result<(), Error> {
         match &self.link {
             Link::Dapr(sidecar) => sidecar.publish(stream, lane, envelope).await,
+            Link::Redis(redis) => redis.publish(stream, &envelope).await,
             Link::Memory(hub) => hub.publish(stream, envelope).await,
             Link::None => Ok(()),
         }
@@ -137,10 +144,31 @@ impl Bus {
 
     /// Hands deliveries of this topic, in whatever lane, to the handler from now on.
     ///
-    /// What the broker sends is declared in `components/subscriptions/`; until the handler is
-    /// registered here, such deliveries are refused and so sent again.
+    /// What a sidecar sends is declared in `components/subscriptions/`; until the handler is
+    /// registered here, such deliveries are refused and so sent again. Without a sidecar the topic
+    /// is read as soon as [`Bus::run`] runs.
     pub fn subscribe(&self, topic: &Topic, handler: Arc<dyn Handler>) {
         self.subscriptions.set(topic, handler);
+    }
+
+    /// Brings deliveries to the handlers until `stop` is cancelled, and ends soon after it.
+    ///
+    /// Every service runs it, once: only some transports have something to do in it.
+    pub fn run(
+        &self,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let (link, subscriptions) = (self.link.clone(), Arc::clone(&self.subscriptions));
+        async move {
+            match link {
+                Link::Redis(redis) => redis.run(subscriptions, stop).await,
+                // A sidecar calls the routes, and the hub the handlers.
+                Link::Dapr(_) | Link::Memory(_) | Link::None => {
+                    stop.cancelled().await;
+                    Ok(())
+                }
+            }
+        }
     }
 
     /// `POST /events/{stream}` for the sidecar's deliveries.
@@ -159,10 +187,11 @@ impl Bus {
         routes::guard(routes, self.app_token.clone())
     }
 
-    /// Whether publishing can work; the sidecar must answer, the service itself need not yet.
+    /// Whether publishing can work; sidecar or broker must answer, the service itself need not yet.
     pub async fn ready(&self) -> bool {
         match &self.link {
             Link::Dapr(sidecar) => sidecar.ready().await,
+            Link::Redis(redis) => redis.ready().await,
             Link::Memory(_) | Link::None => true,
         }
     }
@@ -171,6 +200,7 @@ impl Bus {
     pub fn transport(&self) -> Transport {
         match self.link {
             Link::Dapr(_) => Transport::Dapr,
+            Link::Redis(_) => Transport::Redis,
             Link::Memory(_) => Transport::Memory,
             Link::None => Transport::None,
         }
@@ -181,7 +211,9 @@ impl Bus {
     pub fn peer(&self, app_id: &str) -> Peer {
         match &self.link {
             Link::Dapr(sidecar) => sidecar.peer(app_id),
-            Link::Memory(_) | Link::None => Peer::new(app_id, "", None, &self.http),
+            Link::Redis(_) | Link::Memory(_) | Link::None => {
+                Peer::new(app_id, "", None, &self.http)
+            }
         }
     }
 

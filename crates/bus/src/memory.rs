@@ -1,19 +1,14 @@
 //! The transport inside one process, for tests that decide what is lost, repeated and overtaken.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 
 use contracts::Stream;
 
-use crate::delivery::Subscriptions;
+use crate::delivery::{ATTEMPTS_MAX, Subscriptions, attempt};
 use crate::{Delivery, Error, Verdict};
-
-/// One try and the four of the resiliency file; then the broker gives up, as Dapr does.
-const ATTEMPTS_MAX: usize = 5;
 
 /// A hub that joins the buses of several services in one process.
 ///
@@ -127,8 +122,7 @@ impl Memory {
             let mut verdict = Verdict::Retry;
             let mut attempts = 0;
             while verdict == Verdict::Retry && attempts < ATTEMPTS_MAX {
-                let attempt = AssertUnwindSafe(handler.deliver(delivery.clone())).catch_unwind();
-                verdict = attempt.await.unwrap_or(Verdict::Retry);
+                verdict = attempt(handler.as_ref(), delivery.clone()).await;
                 attempts += 1;
             }
             if verdict == Verdict::Retry {

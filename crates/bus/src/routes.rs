@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use contracts::{Problem, Stream};
 
-use crate::delivery::Subscriptions;
+use crate::delivery::{Subscriptions, complain};
 use crate::peer::TOKEN_HEADER;
 use crate::{Delivery, Verdict};
 
@@ -63,9 +63,7 @@ async fn unknown_route(uri: Uri) -> Response {
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that the layer calls")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(error = text.unwrap_or("not a text"), "handler of a delivery panicked");
+    complain(panic.as_ref());
     refuse(failed("panic", "Delivery not taken"), "its handler failed; the log names the cause")
 }
 

@@ -91,7 +91,7 @@ impl<P: Projection> Follower<P> {
             relay,
             pushes: match bus.transport() {
                 Transport::None => Pushes::Never,
-                Transport::Dapr | Transport::Memory => Pushes::Expected,
+                Transport::Dapr | Transport::Redis | Transport::Memory => Pushes::Expected,
             },
             config,
             topic,

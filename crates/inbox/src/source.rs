@@ -29,7 +29,7 @@ impl Relay {
         let peer = match (config.relay_url(source), bus.transport()) {
             (Some(url), _) => bus.direct(url),
             (None, Transport::Dapr) => bus.peer(config.relay_app_id(source)),
-            (None, transport @ (Transport::Memory | Transport::None)) => {
+            (None, transport @ (Transport::Redis | Transport::Memory | Transport::None)) => {
                 let variable = Config::relay_url_variable(source);
                 return Err(Error::Config(format!(
                     "with transport {transport} no sidecar leads to the relay of {source}; \

@@ -30,7 +30,8 @@ impl Program for Gateway {
     type Settings = Settings;
 
     async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
-        let bus = Bus::connect(&settings.bus)?;
+        let bus = Bus::connect(&settings.bus, Self::NAME)?;
+        service.tasks().spawn("bus", bus.run(service.stop()));
         let owners = Owners::connect(&bus, &settings)?;
         service.ready_when("sidecar", move || {
             let bus = bus.clone();

@@ -62,7 +62,7 @@ impl Owners {
         let find = |owner, url: &Option<String>, setting| match (url, bus.transport()) {
             (Some(url), _) => Ok(bus.direct(url)),
             (None, Transport::Dapr) => Ok(bus.peer(owner)),
-            (None, transport @ (Transport::Memory | Transport::None)) => {
+            (None, transport @ (Transport::Redis | Transport::Memory | Transport::None)) => {
                 Err(Error::NoAddress { owner, transport, setting })
             }
         };

@@ -34,7 +34,8 @@ impl service_kit::Program for Program {
     type Settings = Settings;
 
     async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
-        let bus = Bus::connect(&settings.bus)?;
+        let bus = Bus::connect(&settings.bus, Self::NAME)?;
+        service.tasks().spawn("bus", bus.run(service.stop()));
         let relays = open(&settings, &bus)?;
         for relay in relays.clone() {
             let stop = service.stop();

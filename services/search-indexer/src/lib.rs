@@ -48,7 +48,8 @@ impl Program for SearchIndexer {
 
     async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
         let pool = service.pool(&settings.database).await?;
-        let bus = Bus::connect(&settings.bus)?;
+        let bus = Bus::connect(&settings.bus, Self::NAME)?;
+        service.tasks().spawn("bus", bus.run(service.stop()));
         let mut inbox = settings.inbox.named(Self::NAME);
         inbox.stop = service.stop();
         let documents = Arc::new(Indexer::new(pool.clone(), Tantivy::new(settings.index_dir)));

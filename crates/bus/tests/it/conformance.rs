@@ -1,291 +1,371 @@
-//! What Syncline relies on in the real sidecar and broker, one test per reliance.
+//! What every transport promises, as one suite that runs over all of them.
 //!
-//! All tests share the streams of one broker and one consumer group, so they take turns, and each
-//! marks its messages to know them from what earlier ones left behind.
+//! Each test names the transports that make its promise:
+//!
+//! - [`ALL`]: bytes, order in the steady state, retries, and that each consumer gets everything.
+//! - [`WITH_BROKER`]: besides, what a broker between the processes makes possible. Transport memory
+//!   delivers while it publishes, to whoever is there at that moment: so nothing waits there for a
+//!   consumer that is away, replicas do not share, and a handler that hangs holds its publisher.
+//! - Transport none promises nothing of this: it takes everything and carries nothing.
+//!
+//! No transport promises that what is published arrives, nor that it arrives once; that is
+//! the feed's business. What these tests ask of them after a failure is that they go on.
 
+pub(crate) mod world;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{self, Next};
-use axum::routing::{any, get};
-use bus::{Bus, Peer, Verdict};
-use bytes::Bytes;
-use contracts::{Lane, Problem, Stream, Topic};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use secrecy::SecretString;
+use bus::{Bus, Delivery, Handler, Transport, Verdict};
+use contracts::{Lane, Stream};
+use futures::future::{BoxFuture, FutureExt as _, pending};
+use serde_json::Value;
 use testkit::eventually;
-use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
-use crate::sidecar::{APP_TOKEN, Host, Sidecar};
+use self::world::{World, categories, soon};
 use crate::{Recorder, products};
 
-static TURNS: Mutex<()> = Mutex::const_new(());
+const ALL: [Transport; 3] = [Transport::Memory, Transport::Redis, Transport::Dapr];
+const WITH_BROKER: [Transport; 2] = [Transport::Redis, Transport::Dapr];
+const CONSUMER: &str = "search-indexer";
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// A relay's bus, and a consumer whose handler is the recorder, if any.
-struct Mesh {
-    relay: Bus,
-    marker: String,
-    sidecars: [Sidecar; 2],
-    /// Serves the consumer for as long as the mesh lives.
-    _host: Host,
+/// An event whose numbers do not survive a detour through floating point.
+pub(crate) fn event(subject: &str) -> String {
+    format!(r#"{{"specversion":"1.0","id":"{subject}","source":"catalog","#)
+        + r#""type":"syncline.test","datacontenttype":"application/json","#
+        + &format!(r#""traceid":"{TRACE}","traceparent":"{TRACE}","tracestate":"a=1,b=2","#)
+        + r#""data":{"z":12345678901234567890,"price":"10.10","rate":10.10,"tiny":1e-400,"#
+        + r#""big":"12345678901234567890",  "a":"\u0041 é 価格 \ud83d\ude00","a":"twice"}}"#
 }
 
-impl Mesh {
-    async fn start(recorder: Option<&Arc<Recorder>>) -> anyhow::Result<Self> {
-        Self::start_with(recorder, |routes, _| routes).await
-    }
+fn events(count: usize) -> Vec<String> {
+    (0..count).map(|n| event(&n.to_string())).collect()
+}
 
-    /// The consumer's routes are wrapped; the wrapping sees the bus before its sidecar runs.
-    async fn start_with(
-        recorder: Option<&Arc<Recorder>>,
-        wrap: impl FnOnce(Router, Bus) -> Router,
-    ) -> anyhow::Result<Self> {
-        let mut host = Host::new()?;
-        let inbound = Bus::none().with_app_token(SecretString::from(APP_TOKEN));
-        if let Some(recorder) = recorder {
-            for topic in [products(), Topic::parse("catalog.categories")?] {
-                inbound.subscribe(&topic, recorder.handler());
-            }
+async fn arrived(recorder: &Recorder, count: usize) {
+    eventually("all have arrived", || async { Ok(recorder.bodies().len() >= count) }).await;
+}
+
+/// Waits for all of them, whatever comes twice or besides.
+async fn all_arrived(recorder: &Recorder, sent: &[String]) {
+    eventually("all have arrived", || async {
+        let bodies: BTreeSet<_> = recorder.bodies().into_iter().collect();
+        Ok(sent.iter().all(|event| bodies.contains(event)))
+    })
+    .await;
+}
+
+/// Takes what comes in other streams, and never answers what comes in this one.
+struct Stuck {
+    stream: Stream,
+    others: Arc<Recorder>,
+}
+
+impl Handler for Stuck {
+    fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Verdict> {
+        if delivery.stream == self.stream {
+            return pending().boxed();
         }
-        let port = host.serve(wrap(inbound.routes(), inbound.clone())).await?;
-        let consuming = host.sidecar("search-indexer", port).await?;
-        let publishing = host.sidecar("relay", 1).await?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
-        Ok(Self {
-            relay: publishing.bus()?,
-            marker: format!("run-{now}"),
-            sidecars: [consuming, publishing],
-            _host: host,
-        })
+        self.others.deliver(delivery)
     }
-
-    /// An event whose numbers do not survive a detour through floating point.
-    fn event(&self, subject: &str) -> String {
-        format!(r#"{{"specversion":"1.0","id":"{}/{subject}","source":"catalog","#, self.marker,)
-            + r#""type":"syncline.test","datacontenttype":"application/json","#
-            + r#""traceid":"","traceparent":"","#
-            + r#""data":{"z":12345678901234567890,"price":"10.10","rate":10.10,"#
-            + r#""big":"12345678901234567890",  "a":"\u0041 é"}}"#
-    }
-
-    async fn publish(&self, lane: Lane, event: &str) -> Result<(), bus::Error> {
-        publish(&self.relay, &Stream::new(&products(), lane), lane, event).await
-    }
-
-    fn ours(&self, recorder: &Recorder) -> Vec<String> {
-        let bodies = recorder.bodies().into_iter();
-        bodies.filter(|body| body.contains(&self.marker)).collect()
-    }
-}
-
-async fn publish(bus: &Bus, to: &Stream, lane: Lane, event: &str) -> Result<(), bus::Error> {
-    bus.publish(to, lane, Bytes::copy_from_slice(event.as_bytes())).await
 }
 
 #[tokio::test]
-async fn the_same_bytes_arrive_in_the_order_of_publishing() -> anyhow::Result<()> {
-    let _turn = TURNS.lock().await;
-    let recorder = Recorder::content();
-    let mesh = Mesh::start(Some(&recorder)).await?;
-    let sent: Vec<_> = (0..300).map(|n| mesh.event(&n.to_string())).collect();
-    for event in &sent {
-        mesh.publish(Lane::Normal, event).await?;
+async fn bytes_arrive_unchanged_and_so_does_their_trace() -> anyhow::Result<()> {
+    for transport in ALL {
+        let recorder = Recorder::content();
+        let mut world = World::start(transport).await?;
+        let _consumer = world.consumer(CONSUMER, recorder.handler()).await?;
+        let large = event(&"ä".repeat(32 * 1024));
+        assert!(large.len() > 64 * 1024);
+        let sent = [event("small"), large, event("a/b c\\\"d\\n")];
+        for event in &sent {
+            world.publish(Lane::Normal, event).await?;
+        }
+        arrived(&recorder, sent.len()).await;
+        assert_eq!(recorder.bodies(), sent, "{transport}");
+        let read: Value = serde_json::from_str(&recorder.bodies()[0].replace("1e-400", "0"))?;
+        assert_eq!(read["traceparent"], TRACE, "{transport}");
     }
-    eventually("all have arrived", || async { Ok(mesh.ours(&recorder).len() >= sent.len()) }).await;
-    assert_eq!(mesh.ours(&recorder), sent);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_steady_state_is_in_order() -> anyhow::Result<()> {
+    for transport in ALL {
+        let recorder = Recorder::content();
+        let mut world = World::start(transport).await?;
+        let _consumer = world.consumer(CONSUMER, recorder.handler()).await?;
+        let sent = events(300);
+        for event in &sent {
+            world.publish(Lane::Normal, event).await?;
+        }
+        arrived(&recorder, sent.len()).await;
+        assert_eq!(recorder.bodies(), sent, "{transport}");
+    }
     Ok(())
 }
 
 #[tokio::test]
 async fn every_topic_arrives_in_every_lane() -> anyhow::Result<()> {
-    let _turn = TURNS.lock().await;
-    let recorder = Recorder::content();
-    let mesh = Mesh::start(Some(&recorder)).await?;
-    let mut sent = Vec::new();
-    for topic in [products(), Topic::parse("catalog.categories")?] {
-        for lane in Lane::ALL {
-            let stream = Stream::new(&topic, lane);
-            sent.push(mesh.event(stream.as_str()));
-            publish(&mesh.relay, &stream, lane, sent.last().expect("just pushed")).await?;
+    for transport in ALL {
+        let recorder = Recorder::content();
+        let mut world = World::start(transport).await?;
+        let _consumer = world.consumer(CONSUMER, recorder.handler()).await?;
+        let mut sent = Vec::new();
+        for topic in [products(), categories()] {
+            for lane in Lane::ALL {
+                let stream = Stream::new(&topic, lane);
+                sent.push(event(stream.as_str()));
+                world.publish_to(&stream, lane, sent.last().expect("just pushed")).await?;
+            }
         }
+        arrived(&recorder, sent.len()).await;
+        let mut bodies = recorder.bodies();
+        bodies.sort();
+        sent.sort();
+        assert_eq!(bodies, sent, "{transport}");
     }
-    eventually("all have arrived", || async { Ok(mesh.ours(&recorder).len() >= sent.len()) }).await;
-    let mut arrived = mesh.ours(&recorder);
-    arrived.sort();
-    sent.sort();
-    assert_eq!(arrived, sent);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_refused_delivery_is_repeated_before_the_next_and_then_taken() -> anyhow::Result<()> {
-    let _turn = TURNS.lock().await;
-    let recorder = Recorder::new(|body, times| {
-        if body.contains("/sick") && times < 4 { Verdict::Retry } else { Verdict::Done }
-    });
-    let mesh = Mesh::start(Some(&recorder)).await?;
-    let (sick, next) = (mesh.event("sick"), mesh.event("next"));
-    mesh.publish(Lane::Normal, &sick).await?;
-    mesh.publish(Lane::Normal, &next).await?;
-    eventually("both are taken", || async { Ok(mesh.ours(&recorder).len() >= 5) }).await;
-    assert_eq!(mesh.ours(&recorder), [&sick, &sick, &sick, &sick, &next].map(Clone::clone));
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_comes_before_its_handler_is_not_lost() -> anyhow::Result<()> {
-    let _turn = TURNS.lock().await;
-    let recorder = Recorder::content();
-    let refusals = Arc::new(AtomicUsize::new(0));
-    let (counted, late) = (Arc::clone(&refusals), recorder.handler());
-    // Registers the handler once a delivery has been refused for want of it.
-    let watch = move |routes: Router, bus: Bus| {
-        routes.layer(middleware::from_fn(move |request: Request, next: Next| {
-            let (bus, refusals, late) = (bus.clone(), Arc::clone(&counted), Arc::clone(&late));
-            async move {
-                let answer = next.run(request).await;
-                if answer.status() == StatusCode::INTERNAL_SERVER_ERROR {
-                    refusals.fetch_add(1, Ordering::SeqCst);
-                    bus.subscribe(&products(), late);
-                }
-                answer
-            }
-        }))
-    };
-    let mesh = Mesh::start_with(None, watch).await?;
-    let event = mesh.event("early");
-    mesh.publish(Lane::Normal, &event).await?;
-    eventually("it is taken", || async { Ok(mesh.ours(&recorder) == [event.clone()]) }).await;
-    assert!(refusals.load(Ordering::SeqCst) >= 1);
-    Ok(())
-}
-
-#[tokio::test]
-async fn tokens_and_scopes_keep_strangers_out() -> anyhow::Result<()> {
-    let _turn = TURNS.lock().await;
-    let recorder = Recorder::content();
-    let mesh = Mesh::start(Some(&recorder)).await?;
-    let [consuming, publishing] = &mesh.sidecars;
-    let stream = Stream::new(&products(), Lane::Normal);
-
-    let stranger = publishing.bus_with("wrong", APP_TOKEN)?;
-    publish(&stranger, &stream, Lane::Normal, &mesh.event("stranger")).await.unwrap_err();
-    let question = stranger.peer("search-indexer").request(Method::GET, "/").send().await?;
-    assert_eq!(question.status(), StatusCode::UNAUTHORIZED);
-
-    let consumer = consuming.bus()?;
-    publish(&consumer, &stream, Lane::Normal, &mesh.event("forged")).await.unwrap_err();
-    let other = Stream::parse("catalog.secrets.normal")?;
-    publish(&mesh.relay, &other, Lane::Normal, &mesh.event("unlisted")).await.unwrap_err();
-    let lane = publish(&mesh.relay, &stream, Lane::Bulk, &mesh.event("wrong lane")).await;
-    lane.unwrap_err();
-
-    let honest = mesh.event("honest");
-    mesh.publish(Lane::Normal, &honest).await?;
-    eventually("it is taken", || async { Ok(!mesh.ours(&recorder).is_empty()) }).await;
-    assert_eq!(mesh.ours(&recorder), [honest]);
-    assert!(publishing.bus_with("", APP_TOKEN).is_err());
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_service_with_another_app_token_refuses_its_sidecar() -> anyhow::Result<()> {
-    let _turn = TURNS.lock().await;
-    let mut host = Host::new()?;
-    let recorder = Recorder::content();
-    let refusals = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&refusals);
-    let strict = Bus::none().with_app_token(SecretString::from("another"));
-    strict.subscribe(&products(), recorder.handler());
-    let count = middleware::from_fn(move |request: Request, next: Next| {
-        let counted = Arc::clone(&counted);
-        async move {
-            let answer = next.run(request).await;
-            if answer.status() == StatusCode::UNAUTHORIZED {
-                counted.fetch_add(1, Ordering::SeqCst);
-            }
-            answer
+async fn a_refused_delivery_is_tried_five_times_before_the_next() -> anyhow::Result<()> {
+    for transport in ALL {
+        let recorder = Recorder::new(|body, times| {
+            assert!(!body.contains("bomb"), "the handler fails");
+            let refused = body.contains("never") || body.contains("heals") && times < 5;
+            if refused { Verdict::Retry } else { Verdict::Done }
+        });
+        let mut world = World::start(transport).await?;
+        let _consumer = world.consumer(CONSUMER, recorder.handler()).await?;
+        let [heals, never, bomb, next] = ["heals", "never", "bomb", "next"].map(event);
+        for event in [&heals, &never, &bomb, &next] {
+            world.publish(Lane::Normal, event).await?;
         }
-    });
-    let port = host.serve(strict.routes().layer(count)).await?;
-    let _consuming = host.sidecar("search-indexer", port).await?;
-    let relay = host.sidecar("relay", 1).await?;
-    let stream = Stream::new(&products(), Lane::Normal);
-    publish(&relay.bus()?, &stream, Lane::Normal, r#"{"specversion":"1.0"}"#).await?;
-    // One try and the four of the resiliency file: a 401 is repeated like a 500.
-    eventually("all tries", || async { Ok(refusals.load(Ordering::SeqCst) >= 5) }).await;
-    assert!(recorder.bodies().is_empty());
+        arrived(&recorder, 16).await;
+        let tries = [vec![heals; 5], vec![never; 5], vec![bomb; 5], vec![next]].concat();
+        assert_eq!(recorder.bodies(), tries, "{transport}");
+    }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_question_reaches_its_peer_with_headers_body_and_problem_unchanged() -> anyhow::Result<()>
-{
-    let _turn = TURNS.lock().await;
-    let mut host = Host::new()?;
-    let echo = any(async |headers: HeaderMap, request: Request| {
-        let text = |name| headers[name].to_str().unwrap().to_owned();
-        let path = request.uri().to_string();
-        let names = ["if-match", "idempotency-key", "traceparent", "dapr-api-token"].map(text);
-        ([("etag", "\"7-abc\"")], format!("{path} {}", names.join(" ")))
-    });
-    let refuse = get(async || {
-        let media = [("content-type", Problem::MEDIA_TYPE)];
-        (StatusCode::PRECONDITION_FAILED, media, r#"{"code":"stale"}"#)
-    });
-    let routes = Router::new().route("/echo/{key}", echo).route("/refuse", refuse);
-    let port = host.serve(routes).await?;
-    let _catalog = host.sidecar("catalog", port).await?;
-    let gateway = host.sidecar("gateway", 1).await?;
-    let peer = gateway.bus()?.peer("catalog");
-
-    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let request = peer.request(Method::PUT, "/echo/MH01-XS.Black_1?q=a%20b&c=%2F").body("{}");
-    let request = request.header("if-match", "\"6-def\"").header("idempotency-key", "k1");
-    let answer = request.header("traceparent", trace).send().await?;
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(answer.headers()["etag"], "\"7-abc\"");
-    let expected = format!("/echo/MH01-XS.Black_1?q=a%20b&c=%2F \"6-def\" k1 {trace} {APP_TOKEN}");
-    assert_eq!(answer.text().await?, expected);
-
-    let refused = peer.request(Method::GET, "/refuse").send().await?;
-    assert_eq!(refused.status(), StatusCode::PRECONDITION_FAILED);
-    assert_eq!(refused.headers()["content-type"], Problem::MEDIA_TYPE);
-    assert_eq!(refused.text().await?, r#"{"code":"stale"}"#);
-    assert_unreachable(&gateway.bus()?.peer("search-indexer")).await
-}
-
-#[tokio::test]
-async fn the_longest_question_that_a_gateway_passes_on_reaches_its_peer() -> anyhow::Result<()> {
-    let _turn = TURNS.lock().await;
-    let mut host = Host::new()?;
-    let echo = any(async |headers: HeaderMap, request: Request| {
-        let keys = headers.get_all("if-match").iter().map(HeaderValue::len);
-        format!("{} {:?}", request.uri().to_string().len(), keys.collect::<Vec<_>>())
-    });
-    let port = host.serve(Router::new().route("/echo", echo)).await?;
-    let _catalog = host.sidecar("catalog", port).await?;
-    let gateway = host.sidecar("gateway", 1).await?;
-    let peer = gateway.bus()?.peer("catalog");
-    // 8 KiB of what needs three bytes for each, and 8 KiB in two headers of one name.
-    let path = format!("/echo?q={}", "%C3%A4".repeat(4 * 1024));
-    let request = peer.request(Method::PUT, &path).header("if-match", "a".repeat(4000));
-    let answer = request.header("if-match", "b".repeat(4192)).send().await?;
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(answer.text().await?, format!("{} [4000, 4192]", path.len()));
+async fn each_consumer_gets_everything() -> anyhow::Result<()> {
+    for transport in ALL {
+        let (one, other) = (Recorder::content(), Recorder::content());
+        let mut world = World::start(transport).await?;
+        let _one = world.consumer(CONSUMER, one.handler()).await?;
+        let _other = world.consumer("gateway", other.handler()).await?;
+        let sent = events(50);
+        for event in &sent {
+            world.publish(Lane::Normal, event).await?;
+        }
+        arrived(&one, sent.len()).await;
+        arrived(&other, sent.len()).await;
+        assert_eq!((one.bodies(), other.bodies()), (sent.clone(), sent), "{transport}");
+    }
     Ok(())
 }
 
-/// The sidecar's own error is a 500 that is no problem: so one tells it from a service's.
-async fn assert_unreachable(peer: &Peer) -> anyhow::Result<()> {
-    let start = tokio::time::Instant::now();
-    let answer = peer.request(Method::GET, "/").send().await?;
-    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(answer.headers()["content-type"], "application/json");
-    assert!(answer.text().await?.contains("ERR_DIRECT_INVOKE"));
-    assert!(start.elapsed().as_secs() < 3, "it was tried again for {:?}", start.elapsed());
+#[tokio::test]
+async fn replicas_of_one_consumer_share_the_work() -> anyhow::Result<()> {
+    for transport in WITH_BROKER {
+        let recorders = [Recorder::content(), Recorder::content()];
+        let mut world = World::start(transport).await?;
+        let _one = world.consumer(CONSUMER, recorders[0].handler()).await?;
+        let _two = world.consumer(CONSUMER, recorders[1].handler()).await?;
+        let mut sent = events(200);
+        for event in &sent {
+            world.publish(Lane::Normal, event).await?;
+        }
+        let bodies = || recorders.iter().flat_map(|one| one.bodies()).collect::<Vec<_>>();
+        eventually("all have arrived", || async { Ok(bodies().len() >= sent.len()) }).await;
+        let mut taken = bodies();
+        taken.sort();
+        sent.sort();
+        assert_eq!(taken, sent, "{transport}: each once");
+        let shares = recorders.each_ref().map(|one| one.bodies().len());
+        assert!(shares.iter().all(|share| *share > 0), "{transport}: {shares:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handler_that_hangs_holds_up_no_other_lane() -> anyhow::Result<()> {
+    for transport in WITH_BROKER {
+        let others = Recorder::content();
+        let stream = Stream::new(&products(), Lane::Normal);
+        let stuck = Arc::new(Stuck { stream, others: Arc::clone(&others) });
+        let mut world = World::start(transport).await?;
+        let _consumer = world.consumer(CONSUMER, stuck).await?;
+        for (n, lane) in [Lane::Normal, Lane::Critical, Lane::Bulk, Lane::Critical, Lane::Bulk]
+            .into_iter()
+            .enumerate()
+        {
+            world.publish(lane, &event(&n.to_string())).await?;
+        }
+        arrived(&others, 4).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_published_while_a_consumer_was_away_waits_for_it() -> anyhow::Result<()> {
+    for transport in WITH_BROKER {
+        let (before, after) = (Recorder::content(), Recorder::content());
+        let mut world = World::start(transport).await?;
+        let consumer = world.consumer(CONSUMER, before.handler()).await?;
+        let (seen, missed) = (event("seen"), events(100));
+        world.publish(Lane::Normal, &seen).await?;
+        arrived(&before, 1).await;
+        consumer.stop().await?;
+        for event in &missed {
+            world.publish(Lane::Normal, event).await?;
+        }
+        let _again = world.consumer(CONSUMER, after.handler()).await?;
+        arrived(&after, missed.len()).await;
+        assert_eq!((before.bodies(), after.bodies()), (vec![seen], missed), "{transport}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_dead_process_had_in_its_hands_is_delivered_to_the_next() -> anyhow::Result<()> {
+    for transport in WITH_BROKER {
+        let recorder = Recorder::content();
+        let stream = Stream::new(&products(), Lane::Normal);
+        let stuck = Arc::new(Stuck { stream: stream.clone(), others: Arc::clone(&recorder) });
+        let mut world = World::start(transport).await?;
+        let doomed = world.consumer(CONSUMER, stuck).await?;
+        let sent = event("in hand");
+        world.publish(Lane::Normal, &sent).await?;
+        let asked = ["XPENDING", stream.as_str(), CONSUMER, "-", "+", "9"];
+        eventually("it is in hand", || async {
+            let redis::Value::Array(pending) = world.tell_broker(&asked).await? else {
+                return Ok(false);
+            };
+            Ok(pending.len() == 1)
+        })
+        .await;
+        drop(doomed);
+        // A minute passes.
+        let redis::Value::Array(pending) = world.tell_broker(&asked).await? else { panic!() };
+        let redis::Value::Array(first) = &pending[0] else { panic!("{pending:?}") };
+        let redis::Value::BulkString(id) = &first[0] else { panic!("{first:?}") };
+        let id = String::from_utf8(id.clone())?;
+        let age = ["XCLAIM", stream.as_str(), CONSUMER, CONSUMER, "0", &id, "IDLE", "60001"];
+        world.tell_broker(&age).await?;
+
+        let _next = world.consumer(CONSUMER, recorder.handler()).await?;
+        arrived(&recorder, 1).await;
+        assert_eq!(recorder.bodies(), [sent], "{transport}");
+        eventually("nothing is in hand", || async {
+            Ok(world.tell_broker(&asked).await? == redis::Value::Array(Vec::new()))
+        })
+        .await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn cut_connections_lose_nothing_that_is_published_until_it_worked() -> anyhow::Result<()> {
+    for transport in WITH_BROKER {
+        let recorder = Recorder::content();
+        let mut world = World::start(transport).await?;
+        let _consumer = world.consumer(CONSUMER, recorder.handler()).await?;
+        let sent = events(60);
+        for (n, event) in sent.iter().enumerate() {
+            if n % 20 == 10 {
+                all_arrived(&recorder, &sent[..n]).await;
+                let cut = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+                let redis::Value::Int(cut) = world.tell_broker(&cut).await? else { panic!() };
+                assert!(cut > 0, "{transport}: nobody was connected");
+            }
+            world.publish_surely(event).await;
+        }
+        all_arrived(&recorder, &sent).await;
+    }
+    Ok(())
+}
+
+/// What it had not delivered is lost with it, which is allowed; what is published later arrives.
+#[tokio::test]
+async fn a_broker_that_forgets_everything_carries_on() -> anyhow::Result<()> {
+    for transport in WITH_BROKER {
+        let recorder = Recorder::content();
+        let mut world = World::start(transport).await?;
+        let _consumer = world.consumer(CONSUMER, recorder.handler()).await?;
+        let sent = events(40);
+        for (n, after) in sent.iter().enumerate() {
+            if n % 10 == 5 {
+                world.publish_surely(&event("perhaps lost")).await;
+                world.tell_broker(&["FLUSHALL"]).await?;
+            }
+            world.publish_surely(after).await;
+            all_arrived(&recorder, &sent[..=n]).await;
+        }
+        all_arrived(&recorder, &sent).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_dies_and_comes_back_carries_on() -> anyhow::Result<()> {
+    for transport in WITH_BROKER {
+        let recorder = Recorder::content();
+        let mut world = World::start(transport).await?;
+        let _consumer = world.consumer(CONSUMER, recorder.handler()).await?;
+        world.publish(Lane::Normal, &event("before")).await?;
+        arrived(&recorder, 1).await;
+        assert!(world.relay().ready().await);
+
+        world.broker_mut().kill()?;
+        world.publish(Lane::Normal, &event("lost")).await.unwrap_err();
+        world.broker_mut().restart().await?;
+        let after = [event("after")];
+        world.publish_surely(&after[0]).await;
+        all_arrived(&recorder, &after).await;
+        assert!(world.relay().ready().await);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_publish_that_nobody_answers_is_an_error_in_time() -> anyhow::Result<()> {
+    for transport in WITH_BROKER {
+        let recorder = Recorder::content();
+        let mut world = World::start(transport).await?;
+        let _consumer = world.consumer(CONSUMER, recorder.handler()).await?;
+        world.publish(Lane::Normal, &event("before")).await?;
+        arrived(&recorder, 1).await;
+        world.broker().pause()?;
+        let unknown = event("unknown");
+        let publishing = world.publish(Lane::Normal, &unknown);
+        tokio::time::timeout(Duration::from_secs(6), publishing).await?.unwrap_err();
+        world.broker().resume()?;
+        world.publish_surely(&unknown).await;
+        all_arrived(&recorder, &[unknown]).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn running_ends_soon_after_it_is_told_to() -> anyhow::Result<()> {
+    for transport in ALL {
+        let recorder = Recorder::content();
+        let mut world = World::start(transport).await?;
+        let consumer = world.consumer(CONSUMER, recorder.handler()).await?;
+        world.publish(Lane::Normal, &event("before")).await?;
+        arrived(&recorder, 1).await;
+        consumer.stop().await?;
+    }
+    let (nowhere, stop) = (Bus::none(), CancellationToken::new());
+    nowhere.subscribe(&products(), Recorder::content().handler());
+    stop.cancel();
+    soon(nowhere.run(stop)).await??;
     Ok(())
 }

@@ -1,10 +1,12 @@
-//! The bus from outside: its routes, the memory hub, the files in `components/`, and real sidecars.
+//! The bus from outside: what all transports promise, and what each of them adds.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a surprise fails the test")]
 
 mod components;
 mod conformance;
+mod dapr;
 mod memory;
+mod redis;
 mod routes;
 mod sidecar;
 

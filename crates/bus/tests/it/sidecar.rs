@@ -19,7 +19,8 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../components");
 
 /// One host: a file in which its sidecars find each other, and the services that listen on it.
 pub(crate) struct Host {
-    servers: Servers,
+    daprd: String,
+    broker: String,
     names: TempDir,
     services: JoinSet<()>,
 }
@@ -33,9 +34,12 @@ pub(crate) struct Sidecar {
 }
 
 impl Host {
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        let services = JoinSet::new();
-        Ok(Self { servers: Servers::from_env()?, names: TempDir::new()?, services })
+    /// Its sidecars use the Redis at this URL.
+    pub(crate) fn new(redis_url: &str) -> anyhow::Result<Self> {
+        let daprd = Servers::from_env()?.daprd;
+        let daprd = daprd.expect("`cargo x test` names a sidecar in DAPRD");
+        let broker = redis_url.trim_start_matches("redis://").to_owned();
+        Ok(Self { daprd, broker, names: TempDir::new()?, services: JoinSet::new() })
     }
 
     /// Serves these routes on a free port and names it.
@@ -52,13 +56,11 @@ impl Host {
     /// publish through it.
     pub(crate) async fn sidecar(&self, app_id: &str, app_port: u16) -> anyhow::Result<Sidecar> {
         let [http_port, grpc_port, internal_port, metrics_port] = free_ports()?;
-        let program = self.servers.daprd.clone().expect("`cargo x test` names a sidecar in DAPRD");
-        let broker = self.servers.redis_url.trim_start_matches("redis://");
-        let (password, address) = broker.rsplit_once('@').unwrap_or(("", broker));
+        let (password, address) = self.broker.rsplit_once('@').unwrap_or(("", &self.broker));
         let (address, _) = address.split_once('/').unwrap_or((address, ""));
-        let log = self.names.path().join(format!("{app_id}.log"));
+        let log = self.names.path().join(format!("{app_id}-{http_port}.log"));
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--", &program])
+            .args(["--pdeathsig", "KILL", "--", &self.daprd])
             .args(["--app-id", app_id])
             .args(["--app-port", &app_port.to_string()])
             .args(["--app-channel-address", "127.0.0.1"])
@@ -101,13 +103,15 @@ impl Sidecar {
     }
 
     pub(crate) fn bus_with(&self, api_token: &str, app_token: &str) -> Result<Bus, bus::Error> {
-        Bus::connect(&Config {
+        let config = Config {
             transport: Transport::Dapr,
+            redis_url: None,
             dapr_http_port: self.http_port,
             dapr_grpc_port: self.grpc_port,
             dapr_api_token: Some(SecretString::from(api_token)),
             app_api_token: SecretString::from(app_token),
-        })
+        };
+        Bus::connect(&config, "beside-a-sidecar")
     }
 }
 

@@ -56,7 +56,7 @@ async fn a_source_that_is_away_is_shown_and_holds_up_no_other() {
     database.migrate("outbox", outbox::MIGRATIONS).await.unwrap();
     let away = database.url().replace(database.name(), "nowhere");
     let settings = settings(&format!("away={away},shop={}", database.url()));
-    let bus = Bus::connect(&settings.bus).unwrap();
+    let bus = Bus::connect(&settings.bus, "relay").unwrap();
     let relays = relay::open(&settings, &bus).unwrap();
     let stop = CancellationToken::new();
     let mut running = JoinSet::new();
@@ -100,7 +100,7 @@ async fn frozen_sources_cost_the_status_one_deadline_and_not_one_each() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://nobody@{}/frozen", silent.local_addr().unwrap());
     let settings = settings(&format!("a={url},b={url},c={url}"));
-    let bus = Bus::connect(&settings.bus).unwrap();
+    let bus = Bus::connect(&settings.bus, "relay").unwrap();
     let routes = relay::routes(&bus, relay::open(&settings, &bus).unwrap());
     let asking = ask(&routes, "/sync/status", "", Value::Null);
     let (status, answer) = timeout(Duration::from_secs(9), asking).await.unwrap();
