@@ -1,9 +1,10 @@
 //! The opaque `after` of a page: a place in the order of one question, and which question that was.
 
+use crate::domain::Amount;
 use crate::index::{Place, Question};
 
 /// Raised when a cursor's bytes get another meaning; older ones are then refused.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Text that is no cursor of this question.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +31,7 @@ pub(crate) fn decode(question: &Question, cursor: &str) -> Result<Place, Invalid
     let bytes = unhex(cursor).ok_or(InvalidCursor::Unreadable)?;
     let (version, rest) = bytes.split_first_chunk::<1>().ok_or(InvalidCursor::Unreadable)?;
     let (asked, rest) = rest.split_first_chunk::<8>().ok_or(InvalidCursor::Unreadable)?;
-    let (rank, tie) = rest.split_first_chunk::<4>().ok_or(InvalidCursor::Unreadable)?;
+    let (rank, tie) = rest.split_first_chunk::<8>().ok_or(InvalidCursor::Unreadable)?;
     if *version != [VERSION] {
         return Err(InvalidCursor::Unreadable);
     }
@@ -38,7 +39,7 @@ pub(crate) fn decode(question: &Question, cursor: &str) -> Result<Place, Invalid
         return Err(InvalidCursor::OtherQuestion);
     }
     let tie = String::from_utf8(tie.to_vec()).map_err(|_| InvalidCursor::Unreadable)?;
-    Ok(Place { rank: u32::from_be_bytes(*rank), tie })
+    Ok(Place { rank: u64::from_be_bytes(*rank), tie })
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -58,7 +59,16 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 fn fingerprint(question: &Question) -> u64 {
     let category = question.category.as_ref().map_or("", |category| category.as_str());
     let words = question.words.as_deref().unwrap_or("");
-    [question.sort.as_str(), category, words]
+    let currency = question.currency.as_ref().map_or("", |currency| currency.as_str());
+    // As a number, since `5` and `5.00` ask for the same.
+    let price = |bound: Option<Amount>| bound.map_or_else(String::new, |it| it.parts().to_string());
+    let (price_min, price_max) = (price(question.price_min), price(question.price_max));
+    let in_stock = match question.in_stock {
+        Some(true) => "true",
+        Some(false) => "false",
+        None => "",
+    };
+    [question.sort.as_str(), category, words, &price_min, &price_max, currency, in_stock]
         .into_iter()
         .flat_map(|part| part.bytes().chain([0]))
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -77,6 +87,10 @@ mod tests {
         Question {
             words: Some(words.to_owned()),
             category: None,
+            price_min: None,
+            price_max: None,
+            currency: None,
+            in_stock: None,
             sort: Sort::Relevance,
             after: None,
             limit: 20,
@@ -85,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_comes_back_as_the_same_place(rank: u32, tie: String, words: String) {
+        fn a_cursor_comes_back_as_the_same_place(rank: u64, tie: String, words: String) {
             let (place, asked) = (Place { rank, tie }, question(&words));
             prop_assert_eq!(decode(&asked, &encode(&asked, &place)), Ok(place));
         }
@@ -103,5 +117,25 @@ mod tests {
         assert_eq!(decode(&question("hat"), &cursor), Err(InvalidCursor::OtherQuestion));
         assert_eq!(decode(&question("hoodie"), &cursor[..8]), Err(InvalidCursor::Unreadable));
         assert_eq!(decode(&question("hoodie"), &cursor[1..]), Err(InvalidCursor::Unreadable));
+    }
+
+    #[test]
+    fn every_filter_and_the_order_belong_to_the_search() {
+        let amount = |raw: &str| Some(raw.parse().unwrap());
+        let asked = Question { price_min: amount("5"), ..question("hoodie") };
+        let cursor = encode(&asked, &Place { rank: 7, tie: "MH01".to_owned() });
+        let same = Question { price_min: amount("5.00"), limit: 7, ..asked.clone() };
+        assert!(decode(&same, &cursor).is_ok());
+        for other in [
+            Question { price_min: amount("5.01"), ..asked.clone() },
+            Question { price_min: None, price_max: amount("5"), ..asked.clone() },
+            Question { currency: Some("USD".parse().unwrap()), ..asked.clone() },
+            Question { in_stock: Some(true), ..asked.clone() },
+            Question { in_stock: Some(false), ..asked.clone() },
+            Question { sort: Sort::Cheapest, ..asked.clone() },
+            Question { sort: Sort::Dearest, ..asked.clone() },
+        ] {
+            assert_eq!(decode(&other, &cursor), Err(InvalidCursor::OtherQuestion), "{other:?}");
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! What a search document is made of, and when an index may be trusted.
 
+mod money;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use chrono::{DateTime, Utc};
 use contracts::{Key, Version};
+
+pub use self::money::{Amount, Currency, InvalidAmount};
 
 /// A single value of a product's attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,10 @@ pub(crate) struct ProductPart {
     pub(crate) categories: Vec<Key>,
     /// The product's attributes.
     pub(crate) attributes: BTreeMap<String, Scalar>,
+    /// What it costs, if its price has arrived.
+    pub(crate) price: Option<Price>,
+    /// How much of it there is.
+    pub(crate) availability: Availability,
 }
 
 /// What search keeps of a category.
@@ -46,6 +55,44 @@ pub(crate) struct Parts {
     pub(crate) products: Vec<ProductPart>,
     /// The categories that one of these products shows, as far as they have arrived.
     pub(crate) categories: BTreeMap<Key, CategoryPart>,
+    /// The products that do not exist, and of which there is a price or stock all the same: these
+    /// parts wait, since the product may follow.
+    pub(crate) waiting: Vec<Key>,
+}
+
+/// What a product costs now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Price {
+    /// The price's version.
+    pub version: Version,
+    /// What its amounts are in.
+    pub currency: Currency,
+    /// The list price.
+    pub amount: Amount,
+    /// What holds, with the promotion that is in effect.
+    pub effective: Amount,
+    /// The promotion that is in effect.
+    pub promotion: Option<String>,
+    /// When the effective price or the promotion changes by itself.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// How much of a product there is, over all locations.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Availability {
+    /// The sum of what is available.
+    pub available: u64,
+    /// In how many locations something is available.
+    pub locations: u64,
+    /// The version of the stock of each location.
+    pub versions: BTreeMap<String, Version>,
+}
+
+impl Availability {
+    /// Whether anything is available anywhere.
+    pub const fn in_stock(&self) -> bool {
+        self.available > 0
+    }
 }
 
 /// A category as a document shows it.
@@ -72,10 +119,14 @@ pub struct Document {
     pub lineage: Vec<Category>,
     /// The product's attributes.
     pub attributes: BTreeMap<String, Scalar>,
+    /// What it costs, if its price has arrived.
+    pub price: Option<Price>,
+    /// How much of it there is.
+    pub availability: Availability,
 }
 
 /// Composes the document of a product. A category that has not arrived is shown by its id alone:
-/// its arrival makes the document dirty.
+/// its arrival makes the document dirty, as that of a price or of stock does.
 pub(crate) fn compose(product: ProductPart, categories: &BTreeMap<Key, CategoryPart>) -> Document {
     let show = |id: &Key| Category {
         id: id.clone(),
@@ -89,6 +140,8 @@ pub(crate) fn compose(product: ProductPart, categories: &BTreeMap<Key, CategoryP
         version: product.version,
         name: product.name,
         attributes: product.attributes,
+        price: product.price,
+        availability: product.availability,
     }
 }
 
@@ -152,6 +205,8 @@ mod tests {
             name: "Hoodie".to_owned(),
             categories: categories.iter().map(|id| key(id)).collect(),
             attributes: BTreeMap::from([("size".to_owned(), Scalar::Text("XS".to_owned()))]),
+            price: None,
+            availability: Availability::default(),
         }
     }
 

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::future::Future;
 
-use contracts::Key;
+use chrono::{DateTime, Utc};
+use contracts::{Key, Version};
 use uuid::Uuid;
 
-use crate::domain::Document;
+use crate::domain::{Amount, Currency, Document};
 
 pub use self::tantivy::Tantivy;
 pub(crate) use self::tantivy::count_words;
@@ -63,14 +64,24 @@ pub enum Sort {
     Relevance,
     /// By name without regard to case, then by key.
     Name,
+    /// The lowest effective price first, what has none last, then by key; currencies are not
+    /// converted.
+    Cheapest,
+    /// The highest effective price first, what has none last, then by key.
+    Dearest,
 }
 
 impl Sort {
+    /// All orders, the default first.
+    pub const ALL: [Self; 4] = [Self::Relevance, Self::Name, Self::Cheapest, Self::Dearest];
+
     /// The order's name in requests.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Relevance => "relevance",
             Self::Name => "name",
+            Self::Cheapest => "price",
+            Self::Dearest => "-price",
         }
     }
 }
@@ -82,6 +93,14 @@ pub struct Question {
     pub words: Option<String>,
     /// The category that results are in, or below.
     pub category: Option<Key>,
+    /// The lowest effective price of results; given either bound, what has no price is no result.
+    pub price_min: Option<Amount>,
+    /// The highest effective price of results.
+    pub price_max: Option<Amount>,
+    /// The currency of the results' prices.
+    pub currency: Option<Currency>,
+    /// Whether any of the results is available.
+    pub in_stock: Option<bool>,
     /// The order of the results.
     pub sort: Sort,
     /// The place of the last result that the user has seen.
@@ -96,8 +115,8 @@ pub struct Question {
 /// index that holds this document unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// How badly the document matches, 0 where the order does not ask.
-    pub rank: u32,
+    /// How badly the document matches, or its price; 0 where the order does not ask.
+    pub rank: u64,
     /// What decides between equal ranks; no two documents share it.
     pub tie: String,
 }
@@ -113,6 +132,10 @@ pub struct Page {
     pub categories: Vec<CategoryCount>,
     /// How many of them have each value of each attribute.
     pub attributes: BTreeMap<String, Vec<ValueCount>>,
+    /// The lowest and highest price of them all, in order of currencies.
+    pub prices: Vec<PriceRange>,
+    /// How many of them are in stock.
+    pub in_stock: u64,
     /// The place of the last hit, if more follow.
     pub next: Option<Place>,
 }
@@ -129,7 +152,41 @@ pub struct Hit {
     /// The product's attributes.
     pub attributes: serde_json::Map<String, serde_json::Value>,
     /// The product's version.
-    pub version: contracts::Version,
+    pub version: Version,
+    /// What it costs, if its price has arrived.
+    pub price: Option<HitPrice>,
+    /// How much of it there is.
+    pub availability: HitAvailability,
+}
+
+/// The price of a document found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HitPrice {
+    /// What its amounts are in.
+    pub currency: String,
+    /// The list price.
+    pub amount: String,
+    /// What holds now.
+    pub effective: String,
+    /// The promotion that is in effect.
+    pub promotion: Option<String>,
+    /// When that changes by itself.
+    pub until: Option<DateTime<Utc>>,
+    /// The price's version.
+    pub version: Version,
+}
+
+/// How much there is of a document found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HitAvailability {
+    /// Whether anything is available.
+    pub in_stock: bool,
+    /// The sum over all locations.
+    pub available: u64,
+    /// In how many locations something is available.
+    pub locations: u64,
+    /// The version of the stock of each location.
+    pub versions: BTreeMap<String, Version>,
 }
 
 /// A category of a document found.
@@ -156,6 +213,19 @@ pub struct ValueCount {
     /// The value: text, number or bool.
     pub value: serde_json::Value,
     /// The number of results.
+    pub count: u64,
+}
+
+/// The lowest and highest effective price of some results in one currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceRange {
+    /// The currency's code.
+    pub currency: String,
+    /// The lowest.
+    pub min: Amount,
+    /// The highest.
+    pub max: Amount,
+    /// The number of results with a price in this currency.
     pub count: u64,
 }
 

@@ -130,6 +130,12 @@ impl<I: Index> Indexer<I> {
         IndexStatus { state: name, documents: self.index.documents(), commit, rebuilt }
     }
 
+    /// How many products have not arrived while a price or stock of theirs has, as of the last
+    /// batch.
+    pub async fn waiting(&self) -> Result<u64, Error> {
+        Ok(store::count_waiting(&self.pool.get().await?).await?.unsigned_abs())
+    }
+
     /// Answers a question from an index that agrees with the database, and from no other: an index
     /// of another past shows products that never were, and a rebuild takes seconds.
     pub async fn search(&self, question: Question) -> Result<Page, Error> {
@@ -235,18 +241,23 @@ impl<I: Index> Indexer<I> {
         let client = self.pool.get().await?;
         let next = CommitId(Uuid::now_v7());
         let names: Vec<String> = keys.iter().map(Key::to_string).collect();
-        let (known, parts) = tokio::try_join!(
+        let (known, mut parts) = tokio::try_join!(
             store::announce_commit(&client, held, next),
             store::read_parts(&client, &names),
         )?;
         if !known {
             return Err(Error::Foreign);
         }
+        let waiting: Vec<String> = parts.waiting.drain(..).map(|key| key.to_string()).collect();
         self.index.write(batch(keys, parts)).await?;
         self.index.commit(next).await?;
         // From here on the index holds `next`, noted or not: the announcement vouches for it.
         self.set(State::Serving(next));
-        if store::note_commit(&client, next).await? { Ok(()) } else { Err(Error::Foreign) }
+        let (known, ()) = tokio::try_join!(
+            store::note_commit(&client, next),
+            store::note_waiting(&client, &names, &waiting),
+        )?;
+        if known { Ok(()) } else { Err(Error::Foreign) }
     }
 
     async fn ensure_serving(&self) -> Result<CommitId, Error> {
@@ -360,7 +371,7 @@ impl<I: Index> Sink for Worker<I> {
 
 /// Composes what exists; a key without a product has no document.
 fn batch(keys: &[Key], parts: Parts) -> Batch {
-    let Parts { products, categories } = parts;
+    let Parts { products, categories, waiting: _ } = parts;
     let found: BTreeSet<&Key> = products.iter().map(|product| &product.sku).collect();
     let gone = keys.iter().filter(|key| !found.contains(key)).cloned().collect();
     let documents = products.into_iter().map(|product| compose(product, &categories)).collect();

@@ -2,7 +2,7 @@
 //!
 //! Owns: nothing; keeps the search document of each product, composed of copies.
 //! Publishes: nothing.
-//! Consumes: `catalog.products` and `catalog.categories`.
+//! Consumes: `catalog.products`, `catalog.categories`, `pricing.prices` and `warehouse.stock`.
 //! Serves: `GET /api/v1/search`, `GET /openapi.json`, `GET /sync/status`.
 //! Promise: a change is found within 200 ms of its commit here, and a search is answered from an
 //! index that agrees with the database or not at all. Of several processes one at a time keeps its
@@ -27,13 +27,17 @@ use service_kit::{BoxError, Program, Service, migrate};
 use tokio_postgres::Client;
 
 pub use crate::config::Settings;
-pub use crate::domain::{Category, Document, Scalar};
+pub use crate::domain::{
+    Amount, Availability, Category, Currency, Document, InvalidAmount, Price, Scalar,
+};
 pub use crate::index::{
-    Batch, CategoryCount, CommitId, Error as IndexError, Hit, HitCategory, Index, Page, Place,
-    Question, Sort, Tantivy, ValueCount,
+    Batch, CategoryCount, CommitId, Error as IndexError, Hit, HitAvailability, HitCategory,
+    HitPrice, Index, Page, Place, PriceRange, Question, Sort, Tantivy, ValueCount,
 };
 pub use crate::indexer::{Error, IndexStatus, Indexer, Worker};
-pub use crate::projections::{Categories, Product, Products, ShownCategory};
+pub use crate::projections::{
+    Categories, Prices, Product, Products, ShownCategory, ShownPrice, ShownStock, Stock,
+};
 pub use crate::store::{Error as StoreError, MIGRATIONS};
 
 /// The program.
@@ -74,7 +78,7 @@ impl Program for SearchIndexer {
     }
 }
 
-/// From a delivery to the index: two copies, the worker that composes, and the index it writes.
+/// From a delivery to the index: four copies, the worker that composes, and the index it writes.
 fn follow(
     service: &Service,
     inbox: &inbox::Config,
@@ -87,6 +91,10 @@ fn follow(
     tasks.spawn("products", inbox::run(config, own, road, Products));
     let (config, own, road) = follow();
     tasks.spawn("categories", inbox::run(config, own, road, Categories));
+    let (config, own, road) = follow();
+    tasks.spawn("prices", inbox::run(config, own, road, Prices));
+    let (config, own, road) = follow();
+    tasks.spawn("stock", inbox::run(config, own, road, Stock));
     let worker = Worker(Arc::clone(documents));
     tasks.spawn("documents", inbox::run_sink(inbox.clone(), pool.clone(), worker));
     let (index, stop) = (Arc::clone(documents), service.stop());

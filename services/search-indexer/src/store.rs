@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use contracts::{InvalidName, InvalidNumber, Key, Version};
 use deadpool_postgres::{Client, Transaction};
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
-use crate::domain::{CategoryPart, Noted, Parts, ProductPart, Scalar};
+use crate::domain::{
+    Amount, Availability, CategoryPart, Currency, Noted, Parts, Price, ProductPart, Scalar,
+};
 use crate::index::CommitId;
 
 /// The tables of this service, for `migrate`.
-pub const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__search", include_str!("../migrations/V1__search.sql"))];
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__search", include_str!("../migrations/V1__search.sql")),
+    ("V2__price_and_stock", include_str!("../migrations/V2__price_and_stock.sql")),
+];
 
 /// A row to write; no value means deleted.
 #[derive(Debug)]
@@ -43,6 +48,34 @@ pub(crate) struct CategoryRow<'a> {
     pub(crate) name: &'a str,
     /// The category above it.
     pub(crate) parent: Option<&'a Key>,
+}
+
+/// The columns of a price.
+#[derive(Debug)]
+pub(crate) struct PriceRow<'a> {
+    /// What its amounts are in.
+    pub(crate) currency: &'a Currency,
+    /// The list price.
+    pub(crate) amount: &'a Amount,
+    /// What holds now.
+    pub(crate) effective: &'a Amount,
+    /// The promotion that is in effect.
+    pub(crate) promotion: Option<&'a str>,
+    /// When that changes by itself.
+    pub(crate) until: Option<DateTime<Utc>>,
+}
+
+/// The stock of a product at a location.
+#[derive(Debug)]
+pub(crate) struct StockRow<'a> {
+    /// The product's SKU.
+    pub(crate) product: &'a str,
+    /// The location's id.
+    pub(crate) location: &'a str,
+    /// The stock's version.
+    pub(crate) version: Version,
+    /// How much is available; none when the stock is deleted.
+    pub(crate) available: Option<u32>,
 }
 
 /// Writes products, one row per key.
@@ -80,10 +113,40 @@ pub(crate) async fn write_categories(
     Ok(())
 }
 
-fn column<'a, T, C>(
-    changes: &'a [Written<'a, T>],
-    cell: impl Fn(&'a Written<'a, T>) -> C,
-) -> Vec<C> {
+/// Writes prices, one row per key.
+pub(crate) async fn write_prices(
+    tx: &Transaction<'_>,
+    changes: &[Written<'_, PriceRow<'_>>],
+) -> Result<(), Error> {
+    let keys = column(changes, |change| change.key.as_str());
+    let versions = column(changes, |change| change.version.get());
+    let prices = column(changes, |change| change.value.as_ref());
+    let currencies = column(&prices, |price| price.map(|row| row.currency.as_str()));
+    let amounts = column(&prices, |price| price.map(|row| row.amount.to_string()));
+    let effective = column(&prices, |price| price.map(|row| row.effective.to_string()));
+    let promotions = column(&prices, |price| price.and_then(|row| row.promotion));
+    let until = column(&prices, |price| price.and_then(|row| row.until));
+    let write = tx.prepare_cached(include_str!("../queries/write_prices.sql")).await?;
+    tx.execute(&write, &[&keys, &versions, &currencies, &amounts, &effective, &promotions, &until])
+        .await?;
+    Ok(())
+}
+
+/// Writes the stock of products, one row per product and location.
+pub(crate) async fn write_stock(
+    tx: &Transaction<'_>,
+    changes: &[StockRow<'_>],
+) -> Result<(), Error> {
+    let products = column(changes, |row| row.product);
+    let locations = column(changes, |row| row.location);
+    let versions = column(changes, |row| row.version.get());
+    let available = column(changes, |row| row.available.map(i64::from));
+    let write = tx.prepare_cached(include_str!("../queries/write_stock.sql")).await?;
+    tx.execute(&write, &[&products, &locations, &versions, &available]).await?;
+    Ok(())
+}
+
+fn column<'a, T, C>(changes: &'a [T], cell: impl Fn(&'a T) -> C) -> Vec<C> {
     changes.iter().map(cell).collect()
 }
 
@@ -112,25 +175,70 @@ pub(crate) async fn read_parts(client: &Client, keys: &[String]) -> Result<Parts
     let read = client.prepare_cached(include_str!("../queries/read_parts.sql")).await?;
     let mut parts = Parts::default();
     for row in client.query(&read, &[&keys]).await? {
-        if row.try_get("is_product")? {
-            parts.products.push(product(&row)?);
-        } else {
-            let (key, part) = category(&row)?;
-            parts.categories.insert(key, part);
+        let key = Key::parse(row.try_get("key")?)?;
+        if !row.try_get("is_document")? {
+            parts.categories.insert(key, category(&row)?);
+            continue;
+        }
+        let (price, availability) = (price(&row)?, availability(&row)?);
+        if let Some(version) = version(&row, "version")? {
+            let product = product(&row, key, version)?;
+            parts.products.push(ProductPart { price, availability, ..product });
+        } else if price.is_some() || !availability.versions.is_empty() {
+            parts.waiting.push(key);
         }
     }
     Ok(parts)
 }
 
-fn product(row: &Row) -> Result<ProductPart, Error> {
+fn product(row: &Row, sku: Key, version: Version) -> Result<ProductPart, Error> {
     let categories: Vec<&str> = row.try_get("categories")?;
     let attributes: Value = row.try_get("attributes")?;
     Ok(ProductPart {
-        sku: Key::parse(row.try_get("key")?)?,
-        version: Version::try_from(row.try_get::<_, i64>("version")?)?,
+        sku,
+        version,
         name: row.try_get("name")?,
         categories: categories.into_iter().map(Key::parse).collect::<Result<_, _>>()?,
         attributes: attributes.as_object().map(scalars).unwrap_or_default(),
+        price: None,
+        availability: Availability::default(),
+    })
+}
+
+fn version(row: &Row, column: &str) -> Result<Option<Version>, Error> {
+    Ok(row.try_get::<_, Option<i64>>(column)?.map(Version::try_from).transpose()?)
+}
+
+fn price(row: &Row) -> Result<Option<Price>, Error> {
+    let Some(version) = version(row, "price_version")? else { return Ok(None) };
+    let amount = |column: &str| {
+        let text: &str = row.try_get(column)?;
+        text.parse::<Amount>().map_err(|_| Error::Money(text.to_owned()))
+    };
+    let currency: &str = row.try_get("currency")?;
+    Ok(Some(Price {
+        version,
+        currency: currency.parse().map_err(|_| Error::Money(currency.to_owned()))?,
+        amount: amount("amount")?,
+        effective: amount("effective")?,
+        promotion: row.try_get("promotion")?,
+        until: row.try_get("until")?,
+    }))
+}
+
+fn availability(row: &Row) -> Result<Availability, Error> {
+    let locations: Option<Vec<String>> = row.try_get("locations")?;
+    let versions: Option<Vec<i64>> = row.try_get("stock_versions")?;
+    let versions = versions.unwrap_or_default().into_iter().map(Version::try_from);
+    let versions = versions.collect::<Result<Vec<_>, _>>()?;
+    let sum = |column: &str| -> Result<u64, Error> {
+        let sum: Option<i64> = row.try_get(column)?;
+        Ok(sum.map_or(0, i64::unsigned_abs))
+    };
+    Ok(Availability {
+        available: sum("available")?,
+        locations: sum("stocked")?,
+        versions: locations.unwrap_or_default().into_iter().zip(versions).collect(),
     })
 }
 
@@ -145,11 +253,28 @@ fn scalars(attributes: &Map<String, Value>) -> BTreeMap<String, Scalar> {
     attributes.iter().filter_map(|(name, value)| Some((name.clone(), scalar(value)?))).collect()
 }
 
-fn category(row: &Row) -> Result<(Key, CategoryPart), Error> {
+fn category(row: &Row) -> Result<CategoryPart, Error> {
     let parent: Option<&str> = row.try_get("parent")?;
-    let part =
-        CategoryPart { name: row.try_get("name")?, parent: parent.map(Key::parse).transpose()? };
-    Ok((Key::parse(row.try_get("key")?)?, part))
+    let parent = parent.map(Key::parse).transpose()?;
+    Ok(CategoryPart { name: row.try_get("name")?, parent })
+}
+
+/// Notes which of these products have parts that wait for them; the others have none, or have
+/// arrived.
+pub(crate) async fn note_waiting(
+    client: &Client,
+    products: &[String],
+    waiting: &[String],
+) -> Result<(), Error> {
+    let note = client.prepare_cached(include_str!("../queries/note_waiting.sql")).await?;
+    client.execute(&note, &[&products, &waiting]).await?;
+    Ok(())
+}
+
+/// How many products are waited for.
+pub(crate) async fn count_waiting(client: &Client) -> Result<i64, Error> {
+    let count = client.prepare_cached(include_str!("../queries/count_waiting.sql")).await?;
+    Ok(client.query_one(&count, &[]).await?.try_get("products")?)
 }
 
 /// The next keys after `after`, in order, while the index is rebuilt.
@@ -214,4 +339,7 @@ pub enum Error {
     /// A row holds a version that no version may be.
     #[error("read a version of schema search")]
     Version(#[from] InvalidNumber),
+    /// A row holds an amount or a currency that no price may have.
+    #[error("read {0:?} of schema search as money")]
+    Money(String),
 }

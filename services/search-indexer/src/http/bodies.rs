@@ -1,14 +1,15 @@
-//! Bodies of answers: a page of the index as JSON, and what a refusal looks like.
+//! Bodies of answers: a page of the index as JSON.
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use contracts::Version;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::cursor;
-use crate::index::{Hit, Page, Question, ValueCount};
+use crate::index::{Hit, HitAvailability, HitPrice, Page, PriceRange, Question, ValueCount};
 
 /// A page of products, and figures on all that match.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,6 +20,10 @@ pub(super) struct Answer {
     total: u64,
     /// How many of them are in which category, and have which value.
     facets: Facets,
+    /// Of those that have a price: the lowest and the highest in each currency.
+    prices: Vec<PriceFacet>,
+    /// How many of them are in stock.
+    in_stock: u64,
     /// Send it as `after` to get the page that follows; null on the last.
     next: Option<String>,
 }
@@ -34,6 +39,41 @@ struct Item {
     /// The version of the product that was found, a decimal number.
     #[schema(value_type = String)]
     version: Version,
+    /// Null until the price of the product has arrived.
+    price: Option<ItemPrice>,
+    availability: ItemAvailability,
+}
+
+/// What a product costs.
+#[derive(Debug, Serialize, ToSchema)]
+struct ItemPrice {
+    /// Three letters of ISO 4217.
+    currency: String,
+    /// The list price, an exact decimal number.
+    amount: String,
+    /// What holds now: the list price, or less while a promotion is in effect.
+    effective: String,
+    /// The promotion that is in effect.
+    promotion: Option<String>,
+    /// When the effective price or the promotion changes by itself.
+    until: Option<DateTime<Utc>>,
+    /// The version of the price, a decimal number.
+    #[schema(value_type = String)]
+    version: Version,
+}
+
+/// How much of a product there is.
+#[derive(Debug, Serialize, ToSchema)]
+struct ItemAvailability {
+    /// Whether anything is available.
+    in_stock: bool,
+    /// The sum over all locations of what is on hand and not reserved.
+    available: u64,
+    /// In how many locations something is available.
+    locations: u64,
+    /// The version of the stock at each location, a decimal number.
+    #[schema(value_type = BTreeMap<String, String>)]
+    versions: BTreeMap<String, Version>,
 }
 
 /// A category that a product names.
@@ -70,39 +110,17 @@ struct ValueFacet {
     count: u64,
 }
 
-/// A refusal, RFC 9457
-#[derive(ToSchema)]
-#[schema(as = Problem)]
-#[expect(dead_code, reason = "describes the answer in the document only")]
-pub(super) struct ProblemBody {
-    /// Kind of problem, as a reference
-    r#type: String,
-    /// Kind of problem in a few words
-    title: String,
-    /// HTTP status
-    status: u16,
-    /// This occurrence
-    detail: Option<String>,
-    /// Kind of problem as one stable word
-    code: String,
-    /// The trace in which it happened
-    trace_id: Option<String>,
-    /// Parameters at fault, where one breaks a rule
-    #[schema(required = false)]
-    errors: Vec<FieldBody>,
-}
-
-/// One parameter at fault
-#[derive(ToSchema)]
-#[schema(as = FieldProblem)]
-#[expect(dead_code, reason = "describes the answer in the document only")]
-pub(super) struct FieldBody {
-    /// JSON Pointer to the parameter
-    pointer: String,
-    /// The rule that it breaks, as one stable word
-    code: String,
-    /// The rule in words
-    message: String,
+/// The range of effective prices in one currency.
+#[derive(Debug, Serialize, ToSchema)]
+struct PriceFacet {
+    /// Three letters of ISO 4217.
+    currency: String,
+    /// The lowest, an exact decimal number.
+    min: String,
+    /// The highest, an exact decimal number.
+    max: String,
+    /// Products with a price in this currency.
+    count: u64,
 }
 
 /// The page as it is answered, with the cursor of the one that follows.
@@ -121,6 +139,8 @@ pub(super) fn answer(question: &Question, page: Page) -> Answer {
         items: page.hits.into_iter().map(Item::from).collect(),
         total: page.total,
         facets: Facets { category: category.collect(), attributes: attributes.collect() },
+        prices: page.prices.into_iter().map(PriceFacet::from).collect(),
+        in_stock: page.in_stock,
         next,
     }
 }
@@ -136,6 +156,29 @@ impl From<Hit> for Item {
                 .collect(),
             attributes: hit.attributes,
             version: hit.version,
+            price: hit.price.map(ItemPrice::from),
+            availability: ItemAvailability::from(hit.availability),
         }
+    }
+}
+
+impl From<HitPrice> for ItemPrice {
+    fn from(price: HitPrice) -> Self {
+        let HitPrice { currency, amount, effective, promotion, until, version } = price;
+        Self { currency, amount, effective, promotion, until, version }
+    }
+}
+
+impl From<HitAvailability> for ItemAvailability {
+    fn from(availability: HitAvailability) -> Self {
+        let HitAvailability { in_stock, available, locations, versions } = availability;
+        Self { in_stock, available, locations, versions }
+    }
+}
+
+impl From<PriceRange> for PriceFacet {
+    fn from(range: PriceRange) -> Self {
+        let PriceRange { currency, min, max, count } = range;
+        Self { currency, min: min.to_string(), max: max.to_string(), count }
     }
 }

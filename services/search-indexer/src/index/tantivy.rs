@@ -4,6 +4,7 @@
 //! database notes; a folder without it, with damaged files or of another schema is no index.
 
 mod document;
+mod figures;
 mod folder;
 mod page;
 mod question;

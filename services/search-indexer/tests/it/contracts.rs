@@ -1,9 +1,9 @@
-//! What search wants of the catalog's records is what the catalog's contracts promise.
+//! What search wants of the records of others is what their owners' contracts promise.
 
 use std::fmt::Debug;
 
 use contracts::Contract;
-use search_indexer::{Product, ShownCategory};
+use search_indexer::{Product, ShownCategory, ShownPrice, ShownStock};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -54,4 +54,36 @@ fn a_category_is_what_its_contract_says() {
     assert_eq!(contract.topic.as_str(), <search_indexer::Categories as inbox::Projection>::TOPIC);
     let category: ShownCategory = serde_json::from_value(sample).unwrap();
     assert_eq!(category.parent.unwrap().as_str(), "men");
+}
+
+#[test]
+fn a_price_is_what_its_contract_says() {
+    let contract = include_str!("../../../pricing/contracts/price.yaml");
+    let contract = Contract::parse(contract).unwrap();
+    let sample = json!({"sku": "MH01", "currency": "USD", "amount": "59.00", "effective": "47.20",
+        "promotion": "summer", "until": "2026-12-01T00:00:00Z"});
+    let fields = ["amount", "currency", "effective", "promotion", "until"];
+    assert_eq!(wanted::<ShownPrice>(&contract, &sample), fields);
+    assert_eq!(contract.topic.as_str(), <search_indexer::Prices as inbox::Projection>::TOPIC);
+    // No amount that the contract allows is beyond what search can hold.
+    for (amount, until) in [("0.00", "2026-12-01T00:00:00.123456Z"), ("999999999999.9999", "")] {
+        let mut sample = sample.clone();
+        sample["amount"] = json!(amount);
+        sample["until"] = if until.is_empty() { Value::Null } else { json!(until) };
+        assert!(jsonschema::is_valid(&contract.schema.document, &sample), "{sample}");
+        let price: ShownPrice = serde_json::from_value(sample).unwrap();
+        assert_eq!(price.amount.to_string(), amount);
+    }
+}
+
+#[test]
+fn stock_is_what_its_contract_says() {
+    let contract = include_str!("../../../warehouse/contracts/stock.yaml");
+    let contract = Contract::parse(contract).unwrap();
+    let sample = json!({"sku": "MH01", "location": "nyc", "on_hand": 2_147_483_648_u32,
+        "reserved": 0, "available": 2_147_483_648_u32});
+    assert_eq!(wanted::<ShownStock>(&contract, &sample), ["available"]);
+    assert_eq!(contract.topic.as_str(), <search_indexer::Stock as inbox::Projection>::TOPIC);
+    let stock: ShownStock = serde_json::from_value(sample).unwrap();
+    assert_eq!(stock.available, 2_147_483_648);
 }

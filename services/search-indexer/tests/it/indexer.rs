@@ -16,17 +16,17 @@ use testkit::Database;
 use crate::world::{Watched, everything, key, skus, words};
 
 /// A database with the parts, and a worker over an index in a folder of its own.
-struct World {
-    folder: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
     pool: Pool,
-    index: Watched,
-    indexer: Arc<Indexer<Watched>>,
+    pub(crate) index: Watched,
+    pub(crate) indexer: Arc<Indexer<Watched>>,
     // Dropped last.
     database: Database,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let database = Database::create("search").await.unwrap();
         database.migrate("search", MIGRATIONS).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -38,7 +38,7 @@ impl World {
     }
 
     /// The process dies and starts again on the same database and folder.
-    async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let Self { folder, pool, index, indexer, database } = self;
         drop((index, indexer));
         let (index, indexer) = worker(folder.path(), &pool);
@@ -47,7 +47,12 @@ impl World {
         Self { folder, pool, index, indexer, database }
     }
 
-    async fn product(&self, sku: &str, version: i64, entity: Option<Value>) -> Vec<String> {
+    pub(crate) async fn product(
+        &self,
+        sku: &str,
+        version: i64,
+        entity: Option<Value>,
+    ) -> Vec<String> {
         self.change(&Products, sku, version, entity).await
     }
 
@@ -56,7 +61,7 @@ impl World {
     }
 
     /// Applies one change as the inbox does; answers the keys that it made dirty.
-    async fn change<P: Projection>(
+    pub(crate) async fn change<P: Projection>(
         &self,
         projection: &P,
         name: &str,
@@ -73,7 +78,7 @@ impl World {
     }
 
     /// Works off dirty keys as the inbox has it done; answers how many batches it took.
-    async fn update(&self, mut due: Vec<String>) -> usize {
+    pub(crate) async fn update(&self, mut due: Vec<String>) -> usize {
         let worker = Worker(Arc::clone(&self.indexer));
         let mut batches = 0;
         while !due.is_empty() {
@@ -103,7 +108,8 @@ fn change<P: Projection>(name: &str, version: i64, entity: Option<Value>) -> Cha
     }
 }
 
-fn hoodie(categories: &[&str]) -> Option<Value> {
+/// A product as the catalog publishes it.
+pub(crate) fn hoodie(categories: &[&str]) -> Option<Value> {
     Some(json!({"name": "Chaz Hoodie", "categories": categories, "attributes": {
         "color": "Black", "weight": 1.5, "organic": true, "parts": ["hood"]}}))
 }
@@ -122,7 +128,8 @@ async fn a_product_is_found_after_its_update_with_all_that_it_shows() {
         hit,
         json!({"sku": "MH01", "name": "Chaz Hoodie", "version": "3",
             "categories": [{"id": "tops", "name": "Tops"}, {"id": "later", "name": null}],
-            "attributes": {"color": "Black", "weight": 1.5, "organic": true}})
+            "attributes": {"color": "Black", "weight": 1.5, "organic": true}, "price": null,
+            "availability": {"in_stock": false, "available": 0, "locations": 0, "versions": {}}})
     );
     assert_eq!(page.categories.iter().map(|c| c.count).collect::<Vec<_>>(), [1, 1, 1]);
     assert_eq!(world.found("men").await, ["MH01"]);

@@ -7,5 +7,7 @@ mod document;
 mod index;
 mod indexer;
 mod mesh;
+mod parts;
+mod prices;
 mod replicas;
 mod world;

@@ -1,5 +1,6 @@
 //! The service behind a real outbox and a real relay, asked over its routes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use contracts::{Contract, Source};
 use deadpool_postgres::Pool;
 use inbox::{Config, Road};
 use outbox::{Relay, Tx};
-use search_indexer::{Categories, Indexer, MIGRATIONS, Products, Tantivy, Worker};
+use search_indexer::{Categories, Indexer, MIGRATIONS, Prices, Products, Stock, Tantivy, Worker};
 use serde_json::{Value, json};
 use testkit::{Database, eventually};
 use tokio::net::TcpListener;
@@ -24,23 +25,39 @@ use crate::document;
 
 const PRODUCTS: &str = include_str!("../../../catalog/contracts/product.yaml");
 const CATEGORIES: &str = include_str!("../../../catalog/contracts/category.yaml");
+const PRICES: &str = include_str!("../../../pricing/contracts/price.yaml");
+const STOCK: &str = include_str!("../../../warehouse/contracts/stock.yaml");
 
-/// A source with its relay, and the service that follows it.
+/// The owners of what search consumes, with their contracts.
+const OWNERS: &[(&str, &[&str])] =
+    &[("catalog", &[PRODUCTS, CATEGORIES]), ("pricing", &[PRICES]), ("warehouse", &[STOCK])];
+
+/// Three sources with their relays, and the service that follows them.
 struct Mesh {
-    source: Pool,
+    /// By the owner's name.
+    sources: BTreeMap<&'static str, Pool>,
     app: Router,
     _stop: DropGuard,
     _tasks: JoinSet<()>,
     _folder: tempfile::TempDir,
-    databases: [Database; 2],
+    copies: Database,
+    _masters: Vec<Database>,
 }
 
 impl Mesh {
     async fn start() -> Self {
         let (hub, mut tasks, stop) = (Memory::new(), JoinSet::new(), CancellationToken::new());
-        let masters = Database::create("catalog").await.unwrap();
-        let source = masters.pool(4).unwrap();
-        let relay = relay(&masters, &hub, &mut tasks, &stop).await;
+        let (mut masters, mut sources) = (Vec::new(), BTreeMap::new());
+        let mut relay_urls = Vec::new();
+        for (owner, contracts) in OWNERS {
+            let master = Database::create(owner).await.unwrap();
+            let source = Source::parse(owner).unwrap();
+            register(&master, contracts).await;
+            let url = relay(&source, &master, &hub, (&mut tasks, &stop));
+            relay_urls.push(Road::new(&source, url.await));
+            sources.insert(*owner, master.pool(4).unwrap());
+            masters.push(master);
+        }
 
         let copies = Database::create("search").await.unwrap();
         copies.migrate("inbox", inbox::MIGRATIONS).await.unwrap();
@@ -48,11 +65,8 @@ impl Mesh {
         let pool = copies.pool(8).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let documents = Arc::new(Indexer::new(pool.clone(), Tantivy::new(folder.path())));
-        let config = Config {
-            relay_urls: vec![Road::new(&Source::parse("catalog").unwrap(), relay)],
-            stop: stop.clone(),
-            ..Config::default().named("search-indexer")
-        };
+        let config =
+            Config { relay_urls, stop: stop.clone(), ..Config::default().named("search-indexer") };
         let bus = Bus::memory(&hub).with_app_token("token".into());
         let app = search_indexer::routes(&config.monitor, pool.clone(), &bus, &documents);
         let ready = config.monitor.clone();
@@ -64,31 +78,32 @@ impl Mesh {
         })
         .await;
         Self {
-            source,
+            sources,
             app,
             _stop: stop.drop_guard(),
             _tasks: tasks,
             _folder: folder,
-            databases: [masters, copies],
+            copies,
+            _masters: masters,
         }
     }
 
     async fn put(&self, topic: &str, key: &str, value: &Value) {
-        let client = self.source.get().await.unwrap();
+        let client = self.source(topic).get().await.unwrap();
         let tx = Tx::begin(&client);
         outbox::append(&tx, topic, key, value).await.unwrap();
         tx.commit().await.unwrap();
     }
 
-    fn copies(&self) -> &Database {
-        &self.databases[1]
-    }
-
     async fn delete(&self, topic: &str, key: &str) {
-        let client = self.source.get().await.unwrap();
+        let client = self.source(topic).get().await.unwrap();
         let tx = Tx::begin(&client);
         outbox::delete(&tx, topic, key).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    fn source(&self, topic: &str) -> &Pool {
+        &self.sources[topic.split('.').next().unwrap()]
     }
 
     async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -109,21 +124,23 @@ impl Mesh {
     }
 }
 
-async fn relay(
-    masters: &Database,
-    hub: &Memory,
-    tasks: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) -> String {
-    masters.migrate("outbox", outbox::MIGRATIONS).await.unwrap();
-    let owner = masters.connect().await.unwrap();
-    for contract in [PRODUCTS, CATEGORIES] {
+async fn register(master: &Database, contracts: &[&str]) {
+    master.migrate("outbox", outbox::MIGRATIONS).await.unwrap();
+    let owner = master.connect().await.unwrap();
+    for contract in contracts {
         outbox::register(&owner, &Contract::parse(contract).unwrap()).await.unwrap();
     }
-    let source = Source::parse("catalog").unwrap();
+}
+
+async fn relay(
+    source: &Source,
+    master: &Database,
+    hub: &Memory,
+    (tasks, stop): (&mut JoinSet<()>, &CancellationToken),
+) -> String {
     let bus = Bus::memory(hub).with_app_token("token".into());
     let config = outbox::Config::default();
-    let relay = Relay::open(&config, source, &masters.url().into(), bus.clone()).unwrap();
+    let relay = Relay::open(&config, source.clone(), &master.url().into(), bus.clone()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let calls = bus.guard(relay.routes());
@@ -144,6 +161,10 @@ fn follow(
     tasks.spawn(async move { inbox::run(config, pool, bus, Products).await.unwrap() });
     let (config, pool, bus, _) = own();
     tasks.spawn(async move { inbox::run(config, pool, bus, Categories).await.unwrap() });
+    let (config, pool, bus, _) = own();
+    tasks.spawn(async move { inbox::run(config, pool, bus, Prices).await.unwrap() });
+    let (config, pool, bus, _) = own();
+    tasks.spawn(async move { inbox::run(config, pool, bus, Stock).await.unwrap() });
     let (config, pool, _, index) = own();
     tasks.spawn(async move { inbox::run_sink(config, pool, Worker(index)).await.unwrap() });
     let (config, _, _, index) = own();
@@ -179,6 +200,18 @@ fn hoodie(color: &str) -> Value {
     json!({"sku": "?", "name": "Chaz Hoodie", "categories": ["tops"], "attributes": attributes})
 }
 
+fn price(amount: &str, effective: &str) -> Value {
+    let promotion = (amount != effective).then_some("summer");
+    let until = promotion.map(|_| "2026-12-01T00:00:00Z");
+    json!({"sku": "?", "currency": "USD", "amount": amount, "effective": effective,
+        "promotion": promotion, "until": until})
+}
+
+fn stock(available: u32) -> Value {
+    json!({"sku": "?", "location": "?", "on_hand": available, "reserved": 0,
+        "available": available})
+}
+
 fn category(name: &str) -> Value {
     json!({"id": "tops", "name": name, "parent": null})
 }
@@ -199,7 +232,9 @@ async fn a_change_at_the_source_is_found_here_a_moment_later() {
     assert_eq!(
         answer["items"],
         json!([{"sku": "MH01", "name": "Chaz Hoodie", "version": "1",
-            "categories": [{"id": "tops", "name": "Shirts"}], "attributes": {"color": "Black"}}])
+            "categories": [{"id": "tops", "name": "Shirts"}], "attributes": {"color": "Black"},
+            "price": null,
+            "availability": {"in_stock": false, "available": 0, "locations": 0, "versions": {}}}])
     );
     assert_eq!(
         answer["facets"],
@@ -212,6 +247,66 @@ async fn a_change_at_the_source_is_found_here_a_moment_later() {
     assert_eq!((&answer["items"][0]["sku"], &answer["next"]), (&json!("MH02"), &Value::Null));
     mesh.delete("catalog.products", "MH01").await;
     mesh.until_total("q=hoodie", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn price_and_stock_of_other_masters_are_found_whatever_came_first() {
+    let mesh = Mesh::start().await;
+    mesh.put("pricing.prices", "MH01", &price("59.00", "47.20")).await;
+    mesh.put("catalog.products", "MH01", &hoodie("Black")).await;
+    mesh.put("catalog.products", "MH02", &hoodie("Gray")).await;
+    for location in ["nyc", "sf"] {
+        mesh.put("warehouse.stock", &format!("MH01/{location}"), &stock(10)).await;
+    }
+    mesh.put("pricing.prices", "MH02", &price("59.00", "59.00")).await;
+    mesh.until_total("price_min=47.20&price_max=59", 2).await;
+    mesh.until_total("price_min=47.2001&price_max=58.9999", 0).await;
+    mesh.until_total("in_stock=true&currency=USD", 1).await;
+    let answer = mesh.found("sort=-price&limit=1").await;
+    assert_eq!(answer["items"][0]["sku"], "MH02");
+    let range = json!([{"currency": "USD", "min": "47.20", "max": "59.00", "count": 2}]);
+    assert_eq!((&answer["prices"], &answer["in_stock"]), (&range, &json!(1)));
+    let next = answer["next"].as_str().unwrap();
+    let answer = mesh.found(&format!("sort=-price&limit=1&after={next}")).await;
+    assert_eq!(answer["items"][0]["price"]["promotion"], "summer");
+    let (code, _) = mesh.get(&format!("/api/v1/search?sort=price&after={next}")).await;
+    assert_eq!(code, StatusCode::BAD_REQUEST);
+    mesh.delete("warehouse.stock", "MH01/nyc").await;
+    mesh.delete("warehouse.stock", "MH01/sf").await;
+    mesh.until_total("in_stock=true", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_stock_does_not_hold_up_the_others() {
+    let mesh = Mesh::start().await;
+    mesh.put("catalog.products", "BUSY", &hoodie("Black")).await;
+    let warehouse = mesh.source("warehouse.stock");
+    let busy = async {
+        let client = warehouse.get().await.unwrap();
+        for available in (1..1_000_000).cycle() {
+            let tx = Tx::begin(&client);
+            let stock = stock(available);
+            outbox::append(&tx, "warehouse.stock", "BUSY/nyc", &stock).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    };
+    let others = async {
+        mesh.until_total("in_stock=true", 1).await;
+        for n in 1..=20 {
+            let sku = format!("S{n}");
+            mesh.put("catalog.products", &sku, &hoodie("Gray")).await;
+            mesh.put("warehouse.stock", &format!("{sku}/nyc"), &stock(n)).await;
+            mesh.until_total("in_stock=true", u64::from(n) + 1).await;
+        }
+    };
+    tokio::select! {
+        () = busy => {}
+        () = others => {}
+    }
+    let found = mesh.found("q=busy").await;
+    let versions: u64 =
+        found["items"][0]["availability"]["versions"]["nyc"].as_str().unwrap().parse().unwrap();
+    assert!(versions > 100, "only {versions} changes: it was not busy");
 }
 
 /// A machine that stalls spoils a try, so one of a few must hold; what is slow itself spoils all.
@@ -247,7 +342,7 @@ async fn changes_are_found_one_after_the_other_within_the_second() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_is_found_within_200_ms_of_its_apply() {
     let mesh = Mesh::start().await;
-    let copy = mesh.copies().connect().await.unwrap();
+    let copy = mesh.copies.connect().await.unwrap();
     slowest_of_ten("applied to found", Duration::from_millis(200), async |shade| {
         mesh.put("catalog.products", "MH01", &hoodie(shade)).await;
         let applied = async {
@@ -277,8 +372,11 @@ async fn a_page_on_the_wire() {
     mesh.put("catalog.categories", "tops", &category("Tops")).await;
     mesh.put("catalog.products", "MH01", &product).await;
     mesh.put("catalog.products", "MH02", &hoodie("Black")).await;
+    mesh.put("pricing.prices", "MH01", &price("59.00", "47.20")).await;
+    mesh.put("warehouse.stock", "MH01/nyc", &stock(10)).await;
     mesh.until_total("q=hoodie", 2).await;
     mesh.until_total("q=tops", 2).await;
+    mesh.until_total("q=hoodie&price_max=47.20&in_stock=true", 1).await;
     let mut answer = mesh.found("q=hoodie&category=tops&limit=1").await;
     assert!(answer["next"].take().is_string());
     insta::assert_json_snapshot!("page", answer);
@@ -289,7 +387,9 @@ async fn the_status_shows_the_copies_and_the_index() {
     let mesh = Mesh::start().await;
     mesh.put("catalog.categories", "tops", &category("Tops")).await;
     mesh.put("catalog.products", "MH01", &hoodie("Black")).await;
-    mesh.until_total("q=tops", 1).await;
+    mesh.put("pricing.prices", "MH02", &price("59.00", "59.00")).await;
+    mesh.put("warehouse.stock", "MH01/nyc", &stock(1)).await;
+    mesh.until_total("q=tops&in_stock=true", 1).await;
     eventually("nothing is dirty and the source has told all heads", || async {
         let (_, status) = mesh.get("/sync/status").await;
         let every = |value: &Value, is: &dyn Fn(&Value) -> bool| {
@@ -303,7 +403,8 @@ async fn the_status_shows_the_copies_and_the_index() {
     .await;
     let (code, status) = mesh.get("/sync/status").await;
     assert_eq!((code, &status["ready"]), (StatusCode::OK, &json!(true)));
-    assert_eq!(status["topics"].as_array().unwrap().len(), 2);
+    assert_eq!(status["topics"].as_array().unwrap().len(), 4);
+    assert_eq!(status["waiting"], 1);
     assert_eq!(status["index"]["state"], "serving");
     assert_eq!(status["index"]["documents"], 1);
     assert!(status["index"]["commit"].is_string());
@@ -317,7 +418,10 @@ async fn bad_questions_are_problems_and_strange_words_are_not() {
     let mesh = Mesh::start().await;
     for (query, parameter) in [
         ("colour=red", "/colour"),
-        ("sort=price", "/sort"),
+        ("sort=cost", "/sort"),
+        ("price_min=1,50", "/price_min"),
+        ("price_min=5&price_max=4.99", "/price_min"),
+        ("in_stock=maybe", "/in_stock"),
         ("limit=1000", "/limit"),
         ("limit=many", "/limit"),
         ("after=nonsense", "/after"),

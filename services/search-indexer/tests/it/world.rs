@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use contracts::{Key, Version};
 use search_indexer::{
-    Batch, Category, CommitId, Document, Index, IndexError, Page, Question, Scalar, Sort, Tantivy,
+    Availability, Batch, Category, CommitId, Document, Index, IndexError, Page, Price, Question,
+    Scalar, Sort, Tantivy,
 };
 
 /// A key.
@@ -27,7 +28,30 @@ pub(crate) fn document(sku: &str, name: &str, lineage: &[(&str, &str)]) -> Docum
         categories: lineage.iter().take(1).cloned().collect(),
         lineage,
         attributes: BTreeMap::new(),
+        price: None,
+        availability: Availability::default(),
     }
+}
+
+/// The same document with a price in dollars, of which no promotion takes anything.
+pub(crate) fn at(document: Document, amount: &str) -> Document {
+    let amount = amount.parse().unwrap();
+    let price = Price {
+        version: Version::try_from(1).unwrap(),
+        currency: "USD".parse().unwrap(),
+        amount,
+        effective: amount,
+        promotion: None,
+        until: None,
+    };
+    Document { price: Some(price), ..document }
+}
+
+/// The same document with so many available at one location.
+pub(crate) fn available(document: Document, available: u64) -> Document {
+    let versions = BTreeMap::from([("nyc".to_owned(), Version::try_from(1).unwrap())]);
+    let locations = u64::from(available > 0);
+    Document { availability: Availability { available, locations, versions }, ..document }
 }
 
 /// The same document with an attribute.
@@ -41,6 +65,10 @@ pub(crate) fn words(text: &str) -> Question {
     Question {
         words: Some(text.to_owned()),
         category: None,
+        price_min: None,
+        price_max: None,
+        currency: None,
+        in_stock: None,
         sort: Sort::Relevance,
         after: None,
         limit: 20,

@@ -5,8 +5,8 @@ use serde_json::Value;
 use tantivy::schema::document::TantivyDocument;
 
 use super::schema::{Fields, indexed_words, stems};
-use crate::domain::{Category, Document, Scalar};
-use crate::index::{Hit, HitCategory};
+use crate::domain::{Availability, Category, Document, Price, Scalar};
+use crate::index::{Hit, HitAvailability, HitCategory, HitPrice};
 
 /// Longer attribute values are text to be found, not values to be counted.
 const FACET_CHARS_MAX: usize = 64;
@@ -39,6 +39,12 @@ impl Fields {
             stored.add_text(self.facet, serde_json::to_string(&facet).expect(PLAIN));
         }
         stored.add_text(self.order, order(document));
+        if let Some(price) = &document.price {
+            stored.add_u64(self.price, price.effective.parts());
+            stored.add_u64(self.decimals, u64::from(price.effective.decimals()));
+            stored.add_text(self.currency, price.currency.as_str());
+        }
+        stored.add_bool(self.in_stock, document.availability.in_stock());
         stored.add_bytes(self.body, &serde_json::to_vec(&hit(document)).expect(PLAIN));
         stored
     }
@@ -101,6 +107,32 @@ fn hit(document: &Document) -> Hit {
             .map(|(name, value)| (name.clone(), json(value)))
             .collect(),
         version: document.version,
+        price: document.price.as_ref().map(HitPrice::from),
+        availability: HitAvailability::from(&document.availability),
+    }
+}
+
+impl From<&Price> for HitPrice {
+    fn from(price: &Price) -> Self {
+        Self {
+            currency: price.currency.as_str().to_owned(),
+            amount: price.amount.to_string(),
+            effective: price.effective.to_string(),
+            promotion: price.promotion.clone(),
+            until: price.until,
+            version: price.version,
+        }
+    }
+}
+
+impl From<&Availability> for HitAvailability {
+    fn from(availability: &Availability) -> Self {
+        Self {
+            in_stock: availability.in_stock(),
+            available: availability.available,
+            locations: availability.locations,
+            versions: availability.versions.clone(),
+        }
     }
 }
 

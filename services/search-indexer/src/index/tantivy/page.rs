@@ -11,6 +11,7 @@ use tantivy::schema::document::TantivyDocument;
 use tantivy::{DocAddress, DocId, Score, Searcher, SegmentOrdinal, SegmentReader, TantivyError};
 
 use super::document::Facet;
+use super::figures::{Figures, SegmentFigures};
 use super::question::EvenStatistics;
 use super::schema::Fields;
 use crate::index::{CategoryCount, Hit, HitCategory, Page, Place, Question, Sort, ValueCount};
@@ -21,6 +22,8 @@ const ATTRIBUTES_MAX: usize = 20;
 const VALUES_MAX: usize = 50;
 /// Scores closer than this are equal: sums of floats depend on the order of their terms.
 const SCORE_STEPS: f32 = 100.0;
+/// Above every price, and below the rank of what has none.
+const PRICES_END: u64 = u64::MAX - 1;
 
 /// Answers the question.
 pub(super) fn find(
@@ -42,7 +45,8 @@ pub(super) fn find(
     let hits = found.places.iter().map(|(_, address)| hit(searcher, fields, *address));
     let hits = hits.collect::<tantivy::Result<Vec<Hit>>>()?;
     let (categories, attributes) = facets(found.facets);
-    Ok(Page { hits, total: found.total, categories, attributes, next })
+    let (prices, in_stock) = found.figures.answer();
+    Ok(Page { hits, total: found.total, categories, attributes, prices, in_stock, next })
 }
 
 fn hit(searcher: &Searcher, fields: &Fields, address: DocAddress) -> tantivy::Result<Hit> {
@@ -110,6 +114,7 @@ struct Found {
     total: u64,
     places: Vec<(Place, DocAddress)>,
     facets: HashMap<String, u64>,
+    figures: Figures,
 }
 
 impl Collector for Window {
@@ -122,7 +127,7 @@ impl Collector for Window {
         reader: &SegmentReader,
     ) -> tantivy::Result<SegmentWindow> {
         let column = match self.sort {
-            Sort::Relevance => Fields::KEY,
+            Sort::Relevance | Sort::Cheapest | Sort::Dearest => Fields::KEY,
             Sort::Name => Fields::ORDER,
         };
         let fast = reader.fast_fields();
@@ -146,6 +151,7 @@ impl Collector for Window {
             ties,
             facets,
             facet_counts: vec![0; terms],
+            figures: SegmentFigures::new(fast)?,
             total: 0,
             first: BinaryHeap::new(),
         })
@@ -161,6 +167,7 @@ impl Collector for Window {
             let found = found?;
             all.total += found.total;
             all.places.extend(found.places);
+            all.figures.add(found.figures);
             for (facet, count) in found.facets {
                 *all.facets.entry(facet).or_default() += count;
             }
@@ -175,15 +182,16 @@ impl Collector for Window {
 struct SegmentWindow {
     segment: SegmentOrdinal,
     sort: Sort,
-    after: Option<(u32, Bound<u64>)>,
+    after: Option<(u64, Bound<u64>)>,
     count: usize,
     ties: Option<StrColumn>,
     ords: Option<Column<u64>>,
     facets: Option<StrColumn>,
     facet_counts: Vec<u64>,
+    figures: SegmentFigures,
     total: u64,
     /// The first ones so far, the last of them on top.
-    first: BinaryHeap<(u32, u64, DocId)>,
+    first: BinaryHeap<(u64, u64, DocId)>,
 }
 
 impl SegmentCollector for SegmentWindow {
@@ -191,6 +199,7 @@ impl SegmentCollector for SegmentWindow {
 
     fn collect(&mut self, doc: DocId, score: Score) {
         self.total += 1;
+        let price = self.figures.count(doc);
         if let Some(facets) = &self.facets {
             for ord in facets.term_ords(doc) {
                 let slot = usize::try_from(ord).ok().and_then(|ord| self.facet_counts.get_mut(ord));
@@ -203,6 +212,8 @@ impl SegmentCollector for SegmentWindow {
         let rank = match self.sort {
             Sort::Relevance => rank(score),
             Sort::Name => 0,
+            Sort::Cheapest => price.unwrap_or(u64::MAX),
+            Sort::Dearest => price.map_or(u64::MAX, |price| PRICES_END - price),
         };
         let candidate = (rank, tie, doc);
         if !self.follows(rank, tie) {
@@ -229,12 +240,12 @@ impl SegmentCollector for SegmentWindow {
             || Ok(HashMap::new()),
             |facets| named_counts(facets, &self.facet_counts),
         )?;
-        Ok(Found { total: self.total, places, facets })
+        Ok(Found { total: self.total, places, facets, figures: self.figures.finish()? })
     }
 }
 
 impl SegmentWindow {
-    fn follows(&self, rank: u32, tie: u64) -> bool {
+    fn follows(&self, rank: u64, tie: u64) -> bool {
         let Some((last, bound)) = self.after else { return true };
         rank > last
             || rank == last
@@ -263,6 +274,6 @@ fn named_counts(facets: &StrColumn, counts: &[u64]) -> tantivy::Result<HashMap<S
     clippy::cast_sign_loss,
     reason = "a score times its steps, clamped to half the range of the integer"
 )]
-fn rank(score: Score) -> u32 {
-    u32::MAX - (score * SCORE_STEPS).round().clamp(0.0, 2e9) as u32
+fn rank(score: Score) -> u64 {
+    u64::from(u32::MAX) - (score * SCORE_STEPS).round().clamp(0.0, 2e9) as u64
 }

@@ -1,14 +1,17 @@
 //! A user's question as a query. User text is never parsed as a query language, so no text is
 //! wrong and none is expensive.
 
+use std::ops::Bound;
+
 use tantivy::Term;
 use tantivy::query::{
     AllQuery, Bm25StatisticsProvider, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery,
-    FuzzyTermQuery, Occur, Query, TermQuery,
+    FuzzyTermQuery, Occur, Query, RangeQuery, TermQuery,
 };
 use tantivy::schema::{Field, IndexRecordOption};
 
 use super::schema::{Fields, is_indexed, stems, words};
+use crate::domain::Amount;
 use crate::index::Question;
 
 /// A shorter beginning of a word matches nearly everything and is looked up as it is.
@@ -23,11 +26,35 @@ impl Fields {
     pub(super) fn query(&self, question: &Question) -> Box<dyn Query> {
         let text = question.words.as_deref().unwrap_or_default().trim();
         let mut clauses = vec![(Occur::Must, self.text_query(text))];
-        if let Some(category) = &question.category {
-            let inside = term(self.category, category.as_str());
-            clauses.push((Occur::Must, Box::new(ConstScoreQuery::new(inside, 0.0))));
+        for filter in self.filters(question) {
+            clauses.push((Occur::Must, Box::new(ConstScoreQuery::new(filter, 0.0))));
         }
         Box::new(BooleanQuery::new(clauses))
+    }
+
+    /// What a result must be besides; none of it makes one a better match.
+    fn filters(&self, question: &Question) -> Vec<Box<dyn Query>> {
+        let mut filters = Vec::new();
+        if let Some(category) = &question.category {
+            filters.push(term(self.category, category.as_str()));
+        }
+        if question.price_min.is_some() || question.price_max.is_some() {
+            let bound = |amount: Option<Amount>| {
+                amount.map_or(Bound::Unbounded, |amount| {
+                    Bound::Included(Term::from_field_u64(self.price, amount.parts()))
+                })
+            };
+            let range = RangeQuery::new(bound(question.price_min), bound(question.price_max));
+            filters.push(Box::new(range));
+        }
+        if let Some(currency) = &question.currency {
+            filters.push(term(self.currency, currency.as_str()));
+        }
+        if let Some(in_stock) = question.in_stock {
+            let is = Term::from_field_bool(self.in_stock, in_stock);
+            filters.push(Box::new(TermQuery::new(is, IndexRecordOption::Basic)));
+        }
+        filters
     }
 
     fn text_query(&self, text: &str) -> Box<dyn Query> {

@@ -5,7 +5,7 @@
 //! words (Chinese, Japanese, Thai) is one word up to the next blank or mark.
 
 use tantivy::schema::{
-    FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
+    FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::tokenizer::{
     AsciiFoldingFilter, Language, LowerCaser, RAW_TOKENIZER_NAME, SimpleTokenizer, Stemmer,
@@ -15,7 +15,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 /// Raised by whoever changes a field or the way text becomes words: an index of another version is
 /// rebuilt at the next start.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Longer words are not indexed, so nothing is found by them.
 const WORD_BYTES_MAX: usize = 64;
@@ -40,6 +40,14 @@ pub(super) struct Fields {
     pub(super) facet: Field,
     /// The name without case, then the SKU: the order by name.
     pub(super) order: Field,
+    /// The effective price in ten thousandths, an integer so that nothing is rounded.
+    pub(super) price: Field,
+    /// With how many decimals the price is shown.
+    pub(super) decimals: Field,
+    /// The code of the price's currency.
+    pub(super) currency: Field,
+    /// Whether any is available.
+    pub(super) in_stock: Field,
     /// What is answered, as JSON; the version is in it.
     pub(super) body: Field,
 }
@@ -51,6 +59,14 @@ impl Fields {
     pub(super) const ORDER: &'static str = "order";
     /// Name of the fast field `facet`.
     pub(super) const FACET: &'static str = "facet";
+    /// Name of the fast field `price`.
+    pub(super) const PRICE: &'static str = "price";
+    /// Name of the fast field `decimals`.
+    pub(super) const DECIMALS: &'static str = "decimals";
+    /// Name of the fast field `currency`.
+    pub(super) const CURRENCY: &'static str = "currency";
+    /// Name of the fast field `in_stock`.
+    pub(super) const IN_STOCK: &'static str = "in_stock";
 
     pub(super) fn new() -> Self {
         let counted = TextOptions::default().set_fast(RAW_TOKENIZER_NAME);
@@ -70,6 +86,10 @@ impl Fields {
             category: builder.add_text_field("category", STRING),
             facet: builder.add_text_field(Self::FACET, counted.clone()),
             order: builder.add_text_field(Self::ORDER, counted),
+            price: builder.add_u64_field(Self::PRICE, FAST),
+            decimals: builder.add_u64_field(Self::DECIMALS, FAST),
+            currency: builder.add_text_field(Self::CURRENCY, STRING | FAST),
+            in_stock: builder.add_bool_field(Self::IN_STOCK, INDEXED | FAST),
             body: builder.add_bytes_field("body", STORED),
             schema: builder.build(),
         }
