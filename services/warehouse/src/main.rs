@@ -1,3 +1,7 @@
 //! The `warehouse` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::main::<warehouse::Warehouse>()
+}

@@ -1,0 +1,167 @@
+//! One use case = one function = one transaction: lock, decide, and store the record with its
+//! change.
+//!
+//! Locks are taken in one order everywhere: locations, stock, reservation; several of a kind in the
+//! order of their names.
+
+mod reservations;
+
+pub(crate) use reservations::{end_reservation, expire, reserve};
+
+use contracts::Id;
+use deadpool_postgres::ClientWrapper;
+use outbox::{Append, Tx};
+use records::{Answer, Demands, Written, answered, finish};
+
+use crate::{
+    domain::{Delta, Location, Quantity, Reason, Refusal, StockKey},
+    error::Error,
+    payload::{LOCATIONS, LocationPayload, STOCK, StockPayload},
+    store::{self, Held},
+};
+
+/// How often rows that others create or delete meanwhile are asked for again.
+const ATTEMPTS_MAX: usize = 5;
+
+/// Creates or replaces a location.
+pub(crate) async fn put_location(
+    client: &ClientWrapper,
+    location: &Location,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let tx = Tx::begin(client);
+    if let Some(answer) = answered(&tx, demands).await? {
+        return Ok(answer);
+    }
+    let before = store::save_location(&tx, location).await?;
+    let payload = LocationPayload::from(location);
+    let change = Append::upsert(LOCATIONS, location.id.as_str(), &payload)?;
+    Ok(finish(tx, change, &before, Written::default(), demands).await?)
+}
+
+/// Deletes a location that has no stock.
+pub(crate) async fn delete_location(
+    client: &ClientWrapper,
+    id: &Id,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let tx = Tx::begin(client);
+    if let Some(answer) = answered(&tx, demands).await? {
+        return Ok(answer);
+    }
+    let before = store::delete_location(&tx, id).await?;
+    if !before.existed {
+        return Err(unknown("location", id.to_string()));
+    }
+    let change = Append::delete(LOCATIONS, id.as_str());
+    Ok(finish(tx, change, &before, Written::default(), demands).await?)
+}
+
+/// Sets what is on hand.
+pub(crate) async fn put_stock(
+    client: &ClientWrapper,
+    key: &StockKey,
+    on_hand: Quantity,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let tx = Tx::begin(client);
+    if let Some(answer) = answered(&tx, demands).await? {
+        return Ok(answer);
+    }
+    let held = hold(&tx, key).await?;
+    let level = held.level.counted(on_hand).map_err(refused(key))?;
+    let save = store::save_stock(client, key, level).await?;
+    let name = key.name();
+    let change = Append::upsert(STOCK, &name, &StockPayload::new(key, level))?;
+    let written = Written { waits_for: held.waits_for, ..Written::default() };
+    together(save, finish(tx, change, &held.before, written, demands)).await
+}
+
+/// Changes what is on hand by a difference; the first of it creates the stock.
+pub(crate) async fn adjust_stock(
+    client: &ClientWrapper,
+    key: &StockKey,
+    (delta, reason): (Delta, Option<&Reason>),
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let tx = Tx::begin(client);
+    if let Some(answer) = answered(&tx, demands).await? {
+        return Ok(answer);
+    }
+    let held = hold(&tx, key).await?;
+    let level = held.level.adjusted(delta).map_err(refused(key))?;
+    let save = store::save_adjustment(client, key, level, (delta, reason)).await?;
+    let name = key.name();
+    let change = Append::upsert(STOCK, &name, &StockPayload::new(key, level))?;
+    let written = Written { status: Some(200), waits_for: held.waits_for };
+    together(save, finish(tx, change, &held.before, written, demands)).await
+}
+
+/// Deletes stock of which nothing is reserved.
+pub(crate) async fn delete_stock(
+    client: &ClientWrapper,
+    key: &StockKey,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let tx = Tx::begin(client);
+    if let Some(answer) = answered(&tx, demands).await? {
+        return Ok(answer);
+    }
+    let name = key.name();
+    let held = store::lock_stock(&tx, key).await?;
+    let held = held.ok_or_else(|| unknown("stock", name.clone()))?;
+    let reserved = held.level.reserved();
+    if reserved > 0 {
+        return Err(Error::IsReserved { stock: key.clone(), reserved });
+    }
+    let delete = store::delete_stock(client, key).await?;
+    let change = Append::delete(STOCK, &name);
+    let written = Written { waits_for: held.waits_for, ..Written::default() };
+    together(delete, finish(tx, change, &held.before, written, demands)).await
+}
+
+/// Takes the lock of this stock; where there is none yet, makes it, and its location as well.
+async fn hold(tx: &Tx<'_>, key: &StockKey) -> Result<Held, Error> {
+    let mut existed = true;
+    for _ in 0..ATTEMPTS_MAX {
+        if let Some(mut held) = store::lock_stock(tx, key).await? {
+            held.before.existed = existed;
+            return Ok(held);
+        }
+        if open_locations(tx, &[&key.location]).await? {
+            existed = store::open_stock(tx, std::slice::from_ref(key)).await?.is_empty();
+        }
+    }
+    Err(Error::Contended { stock: key.clone() })
+}
+
+/// Holds these locations and publishes those that it had to create; false where one came or went
+/// meanwhile.
+async fn open_locations(tx: &Tx<'_>, ids: &[&Id]) -> Result<bool, Error> {
+    let Some(created) = store::open_locations(tx, ids).await? else { return Ok(false) };
+    for location in &created {
+        let payload = LocationPayload::from(location);
+        tx.append(&Append::upsert(LOCATIONS, location.id.as_str(), &payload)?).await?;
+    }
+    Ok(true)
+}
+
+/// Sends what stores a decision, and right behind it what publishes and commits it. Polled in this
+/// order, so sent in this order; where the first fails, the database refuses the second too.
+async fn together(
+    save: impl Future<Output = Result<(), Error>>,
+    finish: impl Future<Output = Result<Answer, records::Error>>,
+) -> Result<Answer, Error> {
+    let (saved, answer) = tokio::join!(biased; save, finish);
+    saved?;
+    Ok(answer?)
+}
+
+fn refused(stock: &StockKey) -> impl FnOnce(Refusal) -> Error {
+    let stock = stock.clone();
+    |source| Error::Refused { stock, source }
+}
+
+fn unknown(what: &'static str, key: String) -> Error {
+    records::Error::Unknown { what, key }.into()
+}

@@ -1,0 +1,117 @@
+//! Reservations end by themselves: whoever forgets one does not keep the stock.
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_postgres::Pool;
+use service_kit::{BoxError, chain};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{commands, error::Error, store};
+
+/// The longest sleep: a reservation that another process made is noticed at the latest then.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// So many reservations end in one transaction, whose locks others may wait for.
+const BATCH: i64 = 100;
+/// Ten minutes of lateness in forgetting cost nothing.
+const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
+
+/// Says that there is a new reservation, which may be the next to end; clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Alarm(Arc<Notify>);
+
+impl Alarm {
+    pub(crate) fn ring(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// What a turn did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// So many reservations ended; more may be due.
+    Expired(usize),
+    /// None is due; the next one is after this time, or there is none.
+    Idle(Option<Duration>),
+}
+
+/// Takes back the stock of reservations whose time is over, also of those whose time was over
+/// before it ran. Several may run at once: each reservation ends under its lock, and so once.
+#[derive(Debug)]
+pub struct Expiry {
+    pool: Pool,
+    alarm: Alarm,
+}
+
+impl Expiry {
+    /// Over this database.
+    pub const fn new(pool: Pool, alarm: Alarm) -> Self {
+        Self { pool, alarm }
+    }
+
+    /// Ends reservations as they become due, until `stop`; a failure waits for the next time.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), BoxError> {
+        while !stop.is_cancelled() {
+            let sleep = match self.turn().await {
+                Ok(Turn::Expired(_)) => continue,
+                Ok(Turn::Idle(next)) => next.unwrap_or(SLEEP_MAX).min(SLEEP_MAX),
+                Err(error) => {
+                    tracing::warn!(error = chain(error.as_ref()), "could not end reservations");
+                    SLEEP_MAX
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(sleep) => {}
+                // Rung between the turn and here, it is still heard.
+                () = self.alarm.0.notified() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the first reservations that are due.
+    pub async fn turn(&self) -> Result<Turn, BoxError> {
+        Ok(self.step().await?)
+    }
+
+    async fn step(&self) -> Result<Turn, Error> {
+        let client = self.pool.get().await?;
+        let mut next = store::next_due(&client, BATCH).await?;
+        let wait = next.first().map(|first| first.wait);
+        if wait.is_none_or(|wait| !wait.is_zero()) {
+            return Ok(Turn::Idle(wait));
+        }
+        next.retain(|due| due.wait.is_zero());
+        let expired = commands::expire(&client, &next).await?;
+        tracing::debug!(expired, "{expired} reservations ended by themselves");
+        Ok(Turn::Expired(expired))
+    }
+}
+
+/// Forgets reservations a day after their end and adjustments after thirty, until `stop`; a failure
+/// waits for the next time.
+pub(crate) async fn prune(pool: Pool, stop: CancellationToken) -> Result<(), BoxError> {
+    loop {
+        match forget(&pool).await {
+            Ok(0) => {}
+            Ok(pruned) => tracing::info!(pruned, "forgot {pruned} reservations and adjustments"),
+            Err(error) => tracing::warn!(error = chain(&error), "could not forget reservations"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PRUNE_INTERVAL) => {}
+        }
+    }
+}
+
+async fn forget(pool: &Pool) -> Result<u64, Error> {
+    let client = pool.get().await?;
+    let mut pruned = 0;
+    loop {
+        match store::prune(&client).await? {
+            0 => return Ok(pruned),
+            some => pruned += some,
+        }
+    }
+}

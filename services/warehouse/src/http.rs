@@ -1,0 +1,88 @@
+//! Routes, and the document that describes them.
+
+use axum::{Json, Router, routing::get};
+use contracts::Id;
+use deadpool_postgres::{Object, Pool};
+use records::id;
+use service_kit::{Problem, ProblemBody};
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+mod bodies;
+mod locations;
+mod reservations;
+mod stock;
+
+use crate::{domain::StockKey, error::Error, expiry::Alarm};
+
+/// What every handler needs.
+#[derive(Debug, Clone)]
+struct Desk {
+    pool: Pool,
+    alarm: Alarm,
+}
+
+/// All routes over this database, with the document that describes them.
+pub(crate) fn routes(pool: Pool, alarm: Alarm) -> Router {
+    let (router, document) = described().split_for_parts();
+    let router = router.with_state(Desk { pool, alarm });
+    router.route("/openapi.json", get(|| async { Json(document) }))
+}
+
+/// The OpenAPI document.
+pub(crate) fn document() -> String {
+    let (_, document) = described().split_for_parts();
+    document.to_pretty_json().expect("the document has string keys only")
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "warehouse",
+        description = "What is in stock where, and what of it is reserved.",
+        version = "1"
+    ),
+    components(schemas(ProblemBody))
+)]
+struct Document;
+
+fn described() -> OpenApiRouter<Desk> {
+    let mut document = Document::openapi();
+    // The macro writes one without a name where the package has none.
+    document.info.license = None;
+    OpenApiRouter::with_openapi(document)
+        .routes(routes!(stock::list_stock))
+        .routes(routes!(stock::get_stock, stock::put_stock, stock::delete_stock))
+        .routes(routes!(stock::adjust_stock))
+        .routes(routes!(locations::get_location, locations::put_location))
+        .routes(routes!(locations::delete_location))
+        .routes(routes!(reservations::reserve))
+        .routes(routes!(reservations::get_reservation, reservations::release))
+        .routes(routes!(reservations::fulfil))
+}
+
+impl Desk {
+    async fn client(&self) -> Result<Object, Error> {
+        Ok(self.pool.get().await?)
+    }
+}
+
+/// The stock that a path names.
+fn stock_key((sku, location): &(String, String)) -> Result<StockKey, Problem> {
+    Ok(StockKey { sku: id(sku, "sku")?, location: id(location, "location")? })
+}
+
+/// A field that repeats what the path says must say the same.
+fn same(given: Option<&str>, in_path: &Id, field: &str) -> Result<(), Problem> {
+    match given {
+        Some(given) if given != in_path.as_str() => {
+            let reason = format!("must be {in_path} as in the path, or be left out");
+            Err(Problem::invalid(format!("{field} {reason}")).field(
+                format!("/{field}"),
+                "not-as-in-path",
+                reason,
+            ))
+        }
+        _ => Ok(()),
+    }
+}

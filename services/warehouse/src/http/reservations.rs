@@ -1,0 +1,140 @@
+//! Stock that is kept for somebody for a while. A condition on these requests names the state of
+//! the stock, since that is the record that they change.
+
+use axum::{
+    extract::{Path, State},
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse as _, Response},
+};
+use records::{NotDeleted, NotPut, NotRead, Request, written};
+use service_kit::{Precondition, Problem, ProblemBody};
+
+use super::{
+    Desk,
+    bodies::{ReservationBody, StockBody, WantedBody},
+};
+use crate::{
+    commands, domain::Ending, payload::ReservationAnswer, reservation_id::ReservationId, store,
+};
+
+/// What tells requests of this kind from those for other records.
+const RESERVATIONS: &str = "warehouse.reservations";
+
+/// Reserves stock
+#[utoipa::path(
+    post, path = "/api/v1/reservations", tag = "reservations", request_body = WantedBody,
+    params(
+        ("If-Match" = Option<String>, Header, description = "only from stock in this state"),
+        ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
+    ),
+    responses(
+        (status = 201, description = "reserved; `Location` says where it is", body = ReservationBody),
+        NotPut,
+        (status = 409, description = "`insufficient-stock`: less is available; or `still-running`: \
+         a request with the same key is", body = ProblemBody,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn reserve(
+    State(desk): State<Desk>,
+    condition: Precondition,
+    request: Request,
+    body: service_kit::Json<WantedBody>,
+) -> Result<Response, Problem> {
+    let (key, quantity, lifetime) = body.value.into_parts()?;
+    let demands = request.demands(condition, (RESERVATIONS, ""), Some(&body.digest));
+    let client = desk.client().await?;
+    let answer = commands::reserve(&client, key, (quantity, lifetime), &demands).await?;
+    desk.alarm.ring();
+    Ok(written(answer, &request))
+}
+
+/// Reads a reservation
+#[utoipa::path(
+    get, path = "/api/v1/reservations/{id}", tag = "reservations",
+    params(("id" = String, Path, description = "as it was answered")),
+    responses(
+        (status = 200, description = "the reservation, for a day after its end too",
+         body = ReservationBody),
+        NotRead,
+    )
+)]
+pub(super) async fn get_reservation(
+    State(desk): State<Desk>,
+    Path(raw): Path<String>,
+) -> Result<Response, Problem> {
+    let id = reservation_id(&raw)?;
+    let found = store::read_reservation(&*desk.client().await?, id).await?;
+    let unknown = || Problem::not_found(format!("there is no reservation {id}"));
+    let reservation = found.ok_or_else(unknown)?;
+    let body = ReservationAnswer::new(id, &reservation).to_json();
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Releases a reservation: its stock is available again
+#[utoipa::path(
+    delete, path = "/api/v1/reservations/{id}", tag = "reservations",
+    params(
+        ("id" = String, Path, description = "as it was answered"),
+        ("If-Match" = Option<String>, Header, description = "only into stock in this state"),
+        ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
+    ),
+    responses(
+        (status = 204, description = "released"),
+        NotDeleted,
+        (status = 410, description = "it has ended already, in less than a day", body = ProblemBody,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn release(
+    State(desk): State<Desk>,
+    Path(raw): Path<String>,
+    condition: Precondition,
+    request: Request,
+) -> Result<Response, Problem> {
+    end(&desk, &raw, Ending::Release, (condition, &request)).await
+}
+
+/// Fulfils a reservation: its stock is sold
+#[utoipa::path(
+    post, path = "/api/v1/reservations/{id}/fulfilment", tag = "reservations",
+    params(
+        ("id" = String, Path, description = "as it was answered"),
+        ("If-Match" = Option<String>, Header, description = "only from stock in this state"),
+        ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
+    ),
+    responses(
+        (status = 200, description = "the stock after it", body = StockBody),
+        NotDeleted,
+        (status = 410, description = "it has ended already, in less than a day", body = ProblemBody,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn fulfil(
+    State(desk): State<Desk>,
+    Path(raw): Path<String>,
+    condition: Precondition,
+    request: Request,
+) -> Result<Response, Problem> {
+    end(&desk, &raw, Ending::Fulfil, (condition, &request)).await
+}
+
+async fn end(
+    desk: &Desk,
+    raw: &str,
+    ending: Ending,
+    (condition, request): (Precondition, &Request),
+) -> Result<Response, Problem> {
+    let id = reservation_id(raw)?;
+    let demands = request.demands(condition, (RESERVATIONS, &id.to_string()), None);
+    let client = desk.client().await?;
+    let answer = commands::end_reservation(&client, id, ending, &demands).await?;
+    Ok(written(answer, request))
+}
+
+fn reservation_id(raw: &str) -> Result<ReservationId, Problem> {
+    ReservationId::parse(raw).map_err(|invalid| {
+        let problem = Problem::invalid(format!("id in the path {invalid}"));
+        problem.field("/id", invalid.code, invalid.reason)
+    })
+}

@@ -1,0 +1,98 @@
+//! Reservations that end by themselves.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use warehouse::Turn;
+
+use crate::world::World;
+
+async fn turn(world: &World) -> anyhow::Result<Turn> {
+    world.expiry().turn().await.map_err(|error| anyhow::anyhow!(error))
+}
+
+#[tokio::test]
+async fn a_reservation_ends_at_its_time_and_its_stock_is_published() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    assert_eq!(turn(&world).await?, Turn::Idle(None));
+    world.count(5).await;
+    let path = world.reserve(2, 60).await.header("location").to_owned();
+    let Turn::Idle(Some(wait)) = turn(&world).await? else { panic!("nothing is due") };
+    assert!((Duration::from_secs(50)..=Duration::from_secs(60)).contains(&wait), "{wait:?}");
+    world.pass(60).await?;
+    assert_eq!(turn(&world).await?, Turn::Expired(1));
+    assert_eq!(world.level().await, (5, 0, 5));
+    assert_eq!(world.get(&path).await.json()["state"], "expired");
+    assert_eq!(turn(&world).await?, Turn::Idle(None));
+    world.assert_sound().await
+}
+
+#[tokio::test]
+async fn one_whose_time_is_over_cannot_be_used_though_nobody_took_it_back() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    world.count(5).await;
+    let path = world.reserve(2, 60).await.header("location").to_owned();
+    world.pass(60).await?;
+    assert_eq!(world.get(&path).await.json()["state"], "expired");
+    let sold = world.post(&format!("{path}/fulfilment"), "").await;
+    assert_eq!(sold.problem(), (410, "reservation-ended".to_owned()));
+    assert_eq!(world.delete(&path).await.problem().0, 410);
+    assert_eq!(world.level().await, (5, 2, 3), "it waits for the worker");
+    assert_eq!(turn(&world).await?, Turn::Expired(1));
+    assert_eq!(world.level().await, (5, 0, 5));
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_that_ended_meanwhile_are_taken_back_in_batches() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let client = world.database.connect().await?;
+    for sku in 0..5 {
+        for location in 0..5 {
+            let path = format!("/api/v1/stock/{sku}/s{location}");
+            world.put(&path, r#"{"on_hand":10}"#).await;
+        }
+    }
+    let many = "with made as (
+            insert into warehouse.reservation (id, sku, location, quantity, expires_at)
+            select gen_random_uuid(), sku, location, 1, now() - interval '1 hour'
+              from warehouse.stock, generate_series(1, 10))
+        update warehouse.stock set reserved = 10";
+    client.execute(many, &[]).await?;
+    let (mut ended, mut turns) = (0, 0);
+    while let Turn::Expired(some) = turn(&world).await? {
+        (ended, turns) = (ended + some, turns + 1);
+    }
+    assert_eq!((ended, turns), (250, 3));
+    let left = "select count(*) as n from warehouse.stock where reserved > 0";
+    assert_eq!(client.query_one(left, &[]).await?.get::<_, i64>("n"), 0);
+    world.assert_sound().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_worker_wakes_for_a_new_reservation_and_at_its_end() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    world.count(5).await;
+    let stop = CancellationToken::new();
+    let worker = world.expiry().run(stop.clone());
+    let trade = async {
+        let path = world.reserve(2, 1).await.header("location").to_owned();
+        assert_eq!(world.level().await, (5, 2, 3));
+        testkit::eventually("the reservation ends by itself", || async {
+            Ok(world.level().await == (5, 0, 5))
+        })
+        .await;
+        let client = world.database.connect().await?;
+        let late = "select extract(epoch from ended_at - expires_at)::float8 as late
+            from warehouse.reservation";
+        let late: f64 = client.query_one(late, &[]).await?.get("late");
+        assert!((0.0..5.0).contains(&late), "{late} s late");
+        assert_eq!(world.get(&path).await.json()["state"], "expired");
+        stop.cancel();
+        anyhow::Ok(())
+    };
+    let (worked, traded) = tokio::join!(worker, trade);
+    worked.map_err(|error| anyhow::anyhow!(error))?;
+    traded?;
+    world.assert_sound().await
+}
