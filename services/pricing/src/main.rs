@@ -1,3 +1,7 @@
 //! The `pricing` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::main::<pricing::Pricing>()
+}

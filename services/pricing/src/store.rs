@@ -1,0 +1,224 @@
+//! Rows to domain and back; the only file that runs SQL.
+
+use std::time::Duration;
+
+use contracts::{Id, Invalid, Key, Version};
+use deadpool_postgres::{ClientWrapper, Transaction};
+use outbox::Tx;
+use records::{Before, Published};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Row, types::Json};
+
+use crate::{
+    domain::{Amount, Currency, Offer, Percent, Period, Price, Promotion, Terms, Time},
+    error::Error,
+    payload::{PRICES, PROMOTIONS},
+};
+
+const SAVE_PRICE: &str = include_str!("../queries/save_price.sql");
+const DELETE_PRICE: &str = include_str!("../queries/delete_price.sql");
+const READ_PRICE: &str = include_str!("../queries/read_price.sql");
+const LOCK_PRICES: &str = include_str!("../queries/lock_prices.sql");
+const SAVE_TERMS: &str = include_str!("../queries/save_terms.sql");
+const SAVE_PROMOTION: &str = include_str!("../queries/save_promotion.sql");
+const DELETE_PROMOTION: &str = include_str!("../queries/delete_promotion.sql");
+const TAKE_DUE: &str = include_str!("../queries/take_due.sql");
+const NEXT_DUE: &str = include_str!("../queries/next_due.sql");
+const WRITE_PRODUCTS: &str = include_str!("../queries/write_products.sql");
+
+/// Rows that this transaction holds, in no order, and the time by which they are decided.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    pub(crate) terms: Vec<Terms>,
+    pub(crate) now: Time,
+}
+
+/// A price that was stored.
+#[derive(Debug)]
+pub(crate) struct SavedPrice {
+    pub(crate) before: Before,
+    pub(crate) terms: Terms,
+    pub(crate) now: Time,
+    pub(crate) waits_for: Option<String>,
+}
+
+/// A promotion that was stored or deleted.
+#[derive(Debug)]
+pub(crate) struct SavedPromotion {
+    pub(crate) before: Before,
+    /// The products that it named until now.
+    pub(crate) named_before: Vec<String>,
+}
+
+pub(crate) async fn save_price(tx: &Tx<'_>, sku: &Id, price: Price) -> Result<SavedPrice, Error> {
+    let (code, amount) = (price.currency.code(), price.amount.value());
+    let row = tx.query_one(SAVE_PRICE, &[&sku.as_str(), &code, &amount, &PRICES]).await?;
+    Ok(SavedPrice {
+        before: Before::of(&row)?,
+        terms: terms(&row)?,
+        now: row.try_get("decided_at")?,
+        waits_for: waits_for(&row, sku)?,
+    })
+}
+
+pub(crate) async fn delete_price(tx: &Tx<'_>, sku: &Id) -> Result<Before, Error> {
+    Ok(Before::of(&tx.query_one(DELETE_PRICE, &[&sku.as_str(), &PRICES]).await?)?)
+}
+
+/// The price as it was published.
+pub(crate) async fn read_price(
+    client: &ClientWrapper,
+    sku: &Id,
+) -> Result<Option<Published>, Error> {
+    let statement = client.prepare_cached(READ_PRICE).await?;
+    let Some(row) = client.query_opt(&statement, &[&PRICES, &sku.as_str()]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Published::of(&row)?.waiting(waits_for(&row, sku)?)))
+}
+
+/// What a price waits for whose product has not arrived here.
+fn waits_for(row: &Row, sku: &Id) -> Result<Option<String>, Error> {
+    let is_known: bool = row.try_get("is_known")?;
+    Ok((!is_known).then(|| format!("catalog.products/{sku}")))
+}
+
+/// Locks the rows of these products, in order, whether or not they have a price.
+pub(crate) async fn lock_prices(tx: &Tx<'_>, skus: &[&str]) -> Result<Locked, Error> {
+    locked(&tx.query(LOCK_PRICES, &[&skus]).await?)
+}
+
+/// Keeps what promotions offer, and until when the price holds, of rows that were locked.
+pub(crate) async fn save_terms(
+    tx: &Tx<'_>,
+    changed: &[(&Terms, Option<Time>)],
+) -> Result<(), Error> {
+    let skus: Vec<_> = changed.iter().map(|(terms, _)| terms.sku.as_str()).collect();
+    let offers = changed.iter().map(|(terms, _)| terms.offers.iter().map(OfferRow::from));
+    let offers: Vec<_> = offers.map(|offers| Json(offers.collect::<Vec<_>>())).collect();
+    let until: Vec<_> = changed.iter().map(|(_, until)| *until).collect();
+    tx.execute(SAVE_TERMS, &[&skus, &offers, &until]).await?;
+    Ok(())
+}
+
+pub(crate) async fn save_promotion(
+    tx: &Tx<'_>,
+    promotion: &Promotion,
+) -> Result<SavedPromotion, Error> {
+    let skus: Vec<_> = promotion.skus.iter().map(Id::as_str).collect();
+    let periods = Json(promotion.periods.iter().map(PeriodRow::from).collect::<Vec<_>>());
+    let percent_off = promotion.percent_off.value();
+    let id = promotion.id.as_str();
+    let saved =
+        tx.query_one(SAVE_PROMOTION, &[&id, &skus, &percent_off, &periods, &PROMOTIONS]).await?;
+    saved_promotion(&saved)
+}
+
+pub(crate) async fn delete_promotion(tx: &Tx<'_>, id: &Id) -> Result<SavedPromotion, Error> {
+    saved_promotion(&tx.query_one(DELETE_PROMOTION, &[&id.as_str(), &PROMOTIONS]).await?)
+}
+
+fn saved_promotion(row: &Row) -> Result<SavedPromotion, Error> {
+    Ok(SavedPromotion { before: Before::of(row)?, named_before: row.try_get("named_before")? })
+}
+
+/// Locks at most so many of the prices that have changed by themselves.
+pub(crate) async fn take_due(tx: &Tx<'_>, limit: i64) -> Result<Locked, Error> {
+    locked(&tx.query(TAKE_DUE, &[&limit]).await?)
+}
+
+/// How long until the next price changes by itself; nothing if it is due.
+pub(crate) async fn next_due(client: &ClientWrapper) -> Result<Option<Duration>, Error> {
+    let statement = client.prepare_cached(NEXT_DUE).await?;
+    let wait_us: Option<i64> = client.query_one(&statement, &[]).await?.try_get("wait_us")?;
+    Ok(wait_us.map(|wait_us| Duration::from_micros(u64::try_from(wait_us).unwrap_or(0))))
+}
+
+/// Writes which products there are; `None` is deleted.
+pub(crate) async fn write_products(
+    tx: &Transaction<'_>,
+    changes: &[(&Key, Option<Version>)],
+) -> Result<(), tokio_postgres::Error> {
+    let skus: Vec<_> = changes.iter().map(|(key, _)| key.as_str()).collect();
+    let versions: Vec<_> =
+        changes.iter().map(|(_, version)| version.unwrap_or_default().get()).collect();
+    let deleted: Vec<_> = changes.iter().map(|(_, version)| version.is_none()).collect();
+    let statement = tx.prepare_cached(WRITE_PRODUCTS).await?;
+    tx.execute(&statement, &[&skus, &versions, &deleted]).await?;
+    Ok(())
+}
+
+fn locked(rows: &[Row]) -> Result<Locked, Error> {
+    let mut now = Time::UNIX_EPOCH;
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        now = now.max(row.try_get("decided_at")?);
+        all.push(terms(row)?);
+    }
+    Ok(Locked { terms: all, now })
+}
+
+fn terms(row: &Row) -> Result<Terms, Error> {
+    let sku: String = row.try_get("sku")?;
+    let stored = |rule| Error::Stored { sku: sku.clone(), rule };
+    let (currency, amount): (Option<&str>, Option<Decimal>) =
+        (row.try_get("currency")?, row.try_get("amount")?);
+    let price = currency.zip(amount).map(|(code, amount)| price(code, amount));
+    let Json(offers): Json<Vec<OfferRow>> = row.try_get("offers")?;
+    let offers = offers.into_iter().map(Offer::try_from).collect::<Result<_, _>>();
+    Ok(Terms {
+        price: price.transpose().map_err(stored)?,
+        offers: offers.map_err(stored)?,
+        sku: Id::parse(&sku).map_err(stored)?,
+    })
+}
+
+fn price(code: &str, amount: Decimal) -> Result<Price, Invalid> {
+    let currency = Currency::parse(code)?;
+    Ok(Price { currency, amount: Amount::parse(&amount.to_string(), currency)? })
+}
+
+/// An offer as it lies in the row of its product.
+#[derive(Debug, Serialize, Deserialize)]
+struct OfferRow {
+    promotion: String,
+    percent_off: String,
+    periods: Vec<PeriodRow>,
+}
+
+/// A period as it lies in a row.
+#[derive(Debug, Serialize, Deserialize)]
+struct PeriodRow {
+    starts_at: Time,
+    ends_at: Time,
+}
+
+impl From<&Offer> for OfferRow {
+    fn from(offer: &Offer) -> Self {
+        Self {
+            promotion: offer.promotion.as_str().to_owned(),
+            percent_off: offer.percent_off.to_string(),
+            periods: offer.periods.iter().map(PeriodRow::from).collect(),
+        }
+    }
+}
+
+impl From<&Period> for PeriodRow {
+    fn from(period: &Period) -> Self {
+        Self { starts_at: period.starts_at(), ends_at: period.ends_at() }
+    }
+}
+
+impl TryFrom<OfferRow> for Offer {
+    type Error = Invalid;
+
+    fn try_from(row: OfferRow) -> Result<Self, Invalid> {
+        let periods = row.periods.iter().map(|row| Period::new(row.starts_at, row.ends_at));
+        Ok(Self {
+            promotion: Id::parse(&row.promotion)?,
+            percent_off: Percent::parse(&row.percent_off)?,
+            periods: periods.collect::<Result<_, _>>()?,
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! Pricing as its callers and its copies see it, over a real database.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a surprise fails the test")]
+
+mod boundaries;
+mod concurrency;
+mod document;
+mod records;
+mod world;
