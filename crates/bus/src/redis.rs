@@ -4,6 +4,9 @@
 //! transport and services beside sidecars can share one Redis. Like there, the group begins with
 //! everything that is still kept, all replicas are one consumer, and what a handler refused for
 //! half a second is acknowledged and left to the feed.
+//!
+//! There are no scopes here: whoever reaches the Redis may publish. Where that is too much, give
+//! each service a user of its own whose rights end at its streams, and name it in `REDIS_URL`.
 
 mod entry;
 mod link;

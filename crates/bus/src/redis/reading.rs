@@ -28,7 +28,8 @@ const CLAIM_INTERVAL: Duration = Duration::from_secs(15);
 /// When a reader is taken for dead: no living one needs as long for a whole batch, even if each of
 /// its entries is refused at every try.
 const DEAD_AFTER_MS: u64 = 60_000;
-/// How long the last acknowledgements may take; what they miss is delivered once more.
+/// How long the last handler, and then the last acknowledgements, may take after the end; what they
+/// miss is delivered once more.
 const FAREWELL: Duration = Duration::from_millis(500);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -188,14 +189,15 @@ impl Reading {
             self.handled.push(entry.id);
             return;
         };
-        let delivery = Delivery { stream: self.stream.clone(), body };
         for number in 1..=ATTEMPTS_MAX {
             if number > 1 {
                 sleep(RETRY_INTERVAL).await;
             }
-            let verdict = match self.handlers.find(&self.stream) {
-                Some(handler) => attempt(handler.as_ref(), delivery.clone()).await,
-                None => Verdict::Retry,
+            let Some(handler) = self.handlers.find(&self.stream) else { continue };
+            let delivery = Delivery { stream: self.stream.clone(), body: body.clone() };
+            let verdict = tokio::select! {
+                verdict = attempt(handler.as_ref(), delivery) => verdict,
+                () = self.long_stopped() => return,
             };
             if verdict == Verdict::Done {
                 self.handled.push(entry.id);
@@ -208,6 +210,12 @@ impl Reading {
         }
         tracing::warn!(stream = %self.stream, "a refused delivery is given up, the feed has it");
         self.handled.push(entry.id);
+    }
+
+    /// A handler that is at work when this process is told to stop may finish, if it is quick.
+    async fn long_stopped(&self) {
+        self.stop.cancelled().await;
+        sleep(FAREWELL).await;
     }
 
     /// Loud once for each time that something is broken.

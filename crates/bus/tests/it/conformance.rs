@@ -59,9 +59,9 @@ async fn all_arrived(recorder: &Recorder, sent: &[String]) {
 }
 
 /// Takes what comes in other streams, and never answers what comes in this one.
-struct Stuck {
-    stream: Stream,
-    others: Arc<Recorder>,
+pub(crate) struct Stuck {
+    pub(crate) stream: Stream,
+    pub(crate) others: Arc<Recorder>,
 }
 
 impl Handler for Stuck {

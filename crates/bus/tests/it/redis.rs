@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use bus::{Bus, Config, Transport};
+use bus::{Bus, Config, Delivery, Handler, Transport, Verdict};
 use bytes::Bytes;
 use clap::Parser as _;
 use contracts::{Lane, Stream};
+use futures::future::{BoxFuture, FutureExt as _, ready};
 use redis::Value;
 use secrecy::SecretString;
 use testkit::{RedisServer, eventually};
@@ -14,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::event;
 use crate::conformance::world::{connect, direct, soon};
+use crate::conformance::{Stuck, event};
 use crate::sidecar::{APP_TOKEN, Host};
 use crate::{Recorder, products};
 
@@ -199,6 +200,55 @@ async fn stopping_does_not_wait_for_a_broker_that_hangs_or_is_gone() -> anyhow::
         if !is_gone {
             server.resume()?;
         }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn stopping_leaves_a_handler_that_hangs_and_its_delivery_pending() -> anyhow::Result<()> {
+    let server = RedisServer::streams().await?;
+    let running = Running::start(&server.url())?;
+    let stream = stream();
+    let stuck = Stuck { stream: stream.clone(), others: Recorder::content() };
+    running.bus.subscribe(&products(), Arc::new(stuck));
+    publish(&running.bus, &event("never answered")).await?;
+    let pending = ["XPENDING", stream.as_str(), CONSUMER, "-", "+", "9"];
+    eventually("it is in hand", || async {
+        Ok(matches!(ask(&server, &pending).await?, Value::Array(found) if found.len() == 1))
+    })
+    .await;
+    running.stop().await?;
+    let Value::Array(left) = ask(&server, &pending).await? else { panic!() };
+    assert_eq!(left.len(), 1);
+    Ok(())
+}
+
+/// Stops its own process, and then decides.
+struct Last {
+    stop: CancellationToken,
+    verdict: Verdict,
+}
+
+impl Handler for Last {
+    fn deliver(&self, _: Delivery) -> BoxFuture<'_, Verdict> {
+        self.stop.cancel();
+        ready(self.verdict).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_stopping_process_acknowledges_what_it_took_and_nothing_else() -> anyhow::Result<()> {
+    for (verdict, left) in [(Verdict::Done, 0), (Verdict::Retry, 1)] {
+        let server = RedisServer::streams().await?;
+        let mut running = Running::start(&server.url())?;
+        let last = Last { stop: running.stop.clone(), verdict };
+        running.bus.subscribe(&products(), Arc::new(last));
+        publish(&running.bus, &event("last")).await?;
+        soon(running.tasks.join_next()).await?.expect("it runs until it is stopped")??;
+        let stream = stream();
+        let asked = ["XPENDING", stream.as_str(), CONSUMER, "-", "+", "9"];
+        let Value::Array(pending) = ask(&server, &asked).await? else { panic!() };
+        assert_eq!(pending.len(), left, "{verdict:?}");
     }
     Ok(())
 }
