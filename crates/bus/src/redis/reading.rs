@@ -86,8 +86,10 @@ impl Reading {
         };
         loop {
             // An entry that is on its way when this question is given up stays pending, and is
-            // claimed later on.
+            // claimed later on. The end comes first, or it would take acknowledgements with it that
+            // are not sent yet.
             let batch = tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 batch = self.next(&mut connection) => batch?,
             };
