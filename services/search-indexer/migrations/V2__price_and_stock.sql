@@ -18,9 +18,9 @@ create table search.stock (
     primary key (product, location)
 ) with (fillfactor = 80);
 
--- Products that have not arrived, or are gone, while a price or stock of theirs is here. Kept by the
--- worker, which alone sees all parts of a product at one moment: two projections that looked for
--- each other's rows before either commits would both find nothing.
+-- Products that have not arrived, or are gone, while a price or stock of theirs is here. Kept by
+-- the worker, which alone sees all parts of a product at one moment: two projections that looked
+-- for each other's rows before either commits would both find nothing.
 create table search.waiting (
     product text collate "C" primary key
 );

@@ -130,8 +130,7 @@ impl<I: Index> Indexer<I> {
         IndexStatus { state: name, documents: self.index.documents(), commit, rebuilt }
     }
 
-    /// How many products have not arrived while a price or stock of theirs has, as of the last
-    /// batch.
+    /// How many products have not arrived while a price or stock of theirs has.
     pub async fn waiting(&self) -> Result<u64, Error> {
         Ok(store::count_waiting(&self.pool.get().await?).await?.unsigned_abs())
     }
@@ -253,10 +252,8 @@ impl<I: Index> Indexer<I> {
         self.index.commit(next).await?;
         // From here on the index holds `next`, noted or not: the announcement vouches for it.
         self.set(State::Serving(next));
-        let (known, ()) = tokio::try_join!(
-            store::note_commit(&client, next),
-            store::note_waiting(&client, &names, &waiting),
-        )?;
+        let noted = store::note_commit(&client, next);
+        let (known, ()) = tokio::try_join!(noted, store::note_waiting(&client, &names, &waiting))?;
         if known { Ok(()) } else { Err(Error::Foreign) }
     }
 

@@ -1,5 +1,5 @@
-//! How search takes what catalog, pricing and warehouse publish: each topic writes its own part, and
-//! marks the documents that the worker has to compose again.
+//! How search takes what catalog, pricing and warehouse publish: each topic writes its own part,
+//! and marks the documents that the worker has to compose again.
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -10,7 +10,7 @@ const PARTS: u64 = 10_u64.pow(4);
 /// So that an amount, in parts, stays far below the end of its integer.
 const DIGITS_MAX: usize = 15;
 
-/// An amount that is not negative, exact to four decimals; it is shown with as many as it came with.
+/// An amount that is not negative, exact to four decimals; it is shown with those it came with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
     parts: u64,

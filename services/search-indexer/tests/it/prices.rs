@@ -94,7 +94,9 @@ async fn what_is_in_stock_and_what_is_not_make_up_everything() {
 #[tokio::test]
 async fn figures_are_of_all_that_is_found_however_short_the_page() {
     let folder = tempfile::tempdir().unwrap();
-    let index = filled(folder.path(), shelf()).await;
+    let mut shelf = shelf();
+    shelf.push(vec![at(product("F"), "20.00"), at(product("G"), "7")]);
+    let index = filled(folder.path(), shelf).await;
     let figures = |page: &Page| {
         let range = |range: &search_indexer::PriceRange| {
             format!("{} {} {} {}", range.currency, range.min, range.max, range.count)
@@ -102,7 +104,7 @@ async fn figures_are_of_all_that_is_found_however_short_the_page() {
         (page.prices.iter().map(range).collect::<Vec<_>>(), page.in_stock)
     };
     let page = index.search(Question { limit: 1, ..everything() }).await.unwrap();
-    let expected = ["JPY 700 700 1".to_owned(), "USD 4.9999 10 4".to_owned()];
+    let expected = ["JPY 700 700 1".to_owned(), "USD 4.9999 20.00 6".to_owned()];
     assert_eq!(figures(&page), (expected.to_vec(), 3));
     let page = index.search(Question { limit: 1, ..between("5", "5.0001") }).await.unwrap();
     assert_eq!(figures(&page), (vec!["USD 5.00 5.0001 2".to_owned()], 1));
