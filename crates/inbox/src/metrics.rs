@@ -16,8 +16,8 @@ const DELIVERIES: &str = "inbox_deliveries_without_change";
 const ALARMS: &str = "inbox_alarms";
 /// Time from lock to commit of a batch; the unit becomes the suffix `_seconds`.
 const BATCH_DURATION: &str = "inbox_batch_duration";
-/// Time from the oldest change of a batch at its source to the batch's commit here; the unit becomes
-/// the suffix `_seconds`.
+/// Time from the oldest change of a batch at its source to the batch's commit here; the unit
+/// becomes the suffix `_seconds`.
 const SYNC_DURATION: &str = "sync_duration";
 /// Bounds of both, in seconds.
 const SECONDS: [f64; 14] =

@@ -8,7 +8,7 @@ use super::tree::{Finding, Tree};
 /// What each package may use of ours. A package that is not here may use nothing.
 ///
 /// ```text
-/// services      catalog  pricing  warehouse  relay  search-indexer  gateway   never each other
+/// services      catalog  pricing  warehouse  relay  search-indexer  gateway  never each other
 /// shells        records -> outbox -> bus <- inbox   cache   service-kit       async: SQL, HTTP, ...
 /// decisions     protocol                                  pure: no runtime, clock, randomness
 /// leaves        contracts
