@@ -22,7 +22,7 @@ use crate::pipeline::Pipeline;
 use crate::receive::Receiver;
 use crate::source::Relay;
 use crate::store::{copy, watch};
-use crate::{Config, Error, Monitor, Projection, reader, rebuild, sync};
+use crate::{Config, Error, Monitor, Projection, fresh, reader, rebuild, sync};
 
 /// What every loop waits by after failures, up to the longest time between two calls.
 pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
@@ -111,6 +111,7 @@ impl<P: Projection> Follower<P> {
         loops.spawn(sync::run(Arc::clone(self), stop.clone()));
         loops.spawn(rebuild::run(Arc::clone(self), stop.clone()));
         loops.spawn(reader::run(Arc::clone(self), stop.clone()));
+        loops.spawn(fresh::run(Arc::clone(self), stop.clone()));
         let first = loops.join_next().await;
         stop.cancel();
         let rest = timeout(STOP_TIMEOUT, async { while loops.join_next().await.is_some() {} });

@@ -1,23 +1,48 @@
 //! What this process knows of its copies: whether they are ready, and how far behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use contracts::calls::{self, SyncResponse};
 use contracts::{Pn, Stream, Term, Topic};
+use protocol::fresh::{Clean, Sight as Settled};
 use protocol::reader::{Cause, Goal, Phase, Position};
 use tokio::sync::{Notify, watch};
+
+use crate::store::Copy;
 
 /// Shared by everything in a process that follows sources; clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Monitor(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     topics: Mutex<BTreeMap<Topic, Watched>>,
     marks: watch::Sender<u64>,
     asked: Notify,
+    /// The sinks of which somebody wants to know up to when they are clean.
+    sinks: Mutex<BTreeSet<&'static str>>,
+    /// Counts calls that were answered while somebody wants to know that.
+    calls: watch::Sender<u64>,
+    /// Counts looks at what is clean.
+    looks: watch::Sender<u64>,
+    /// Where its clock begins.
+    began: Instant,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            topics: Mutex::default(),
+            marks: watch::Sender::default(),
+            asked: Notify::default(),
+            sinks: Mutex::default(),
+            calls: watch::Sender::default(),
+            looks: watch::Sender::default(),
+            began: Instant::now(),
+        }
+    }
 }
 
 /// One copy, as this process saw it last.
@@ -27,6 +52,7 @@ pub(crate) struct Watched {
     pub(crate) streams: BTreeMap<Stream, Sight>,
     pub(crate) answered: Option<Instant>,
     pub(crate) error: Option<String>,
+    clean: BTreeMap<&'static str, Clean>,
     goal: Goal,
     is_reached: bool,
     entered: Instant,
@@ -48,6 +74,7 @@ impl Watched {
             streams: BTreeMap::new(),
             answered: None,
             error: None,
+            clean: BTreeMap::new(),
             goal: Goal::default(),
             is_reached: false,
             entered: Instant::now(),
@@ -82,6 +109,24 @@ impl Watched {
             sight => {
                 let since = sight.and_then(|sight| sight.caught_up).unwrap_or(self.entered);
                 since.elapsed().as_secs_f64()
+            }
+        }
+    }
+
+    /// A call that started then was answered; it counts only for a copy that serves.
+    fn heard(
+        &mut self,
+        sinks: BTreeSet<&'static str>,
+        started: Duration,
+        (copy, cause): (&Copy, Option<Cause>),
+        answer: &SyncResponse,
+    ) {
+        for sink in sinks {
+            let clean = self.clean.entry(sink).or_default();
+            if copy.phase == Phase::Serving && cause.is_none() {
+                clean.answered(started, copy.rebuild, answer);
+            } else {
+                clean.stand();
             }
         }
     }
@@ -129,12 +174,53 @@ impl Monitor {
         if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
     }
 
+    /// From now on finds out up to which moment this sink is clean.
+    pub fn track(&self, sink: &'static str) {
+        self.sinks().insert(sink);
+    }
+
+    /// The newest moment from before which every change of this topic is applied here, and all that
+    /// it made dirty for this sink is clean; it stands still while the copy diverges or is loaded
+    /// anew, and while the source is not heard. Only of sinks that are tracked.
+    pub fn clean_at(&self, topic: &str, sink: &str) -> Option<Instant> {
+        let topics = self.topics();
+        let (_, watched) = topics.iter().find(|(name, _)| name.as_str() == topic)?;
+        Some(self.0.began + watched.clean.get(sink)?.at()?)
+    }
+
+    /// Changes whenever [`Monitor::clean_at`] of some topic may have moved.
+    pub fn looks(&self) -> watch::Receiver<u64> {
+        self.0.looks.subscribe()
+    }
+
+    pub(crate) fn calls(&self) -> watch::Receiver<u64> {
+        self.0.calls.subscribe()
+    }
+
+    /// The sinks of which a look at this copy could bring a newer clean moment.
+    pub(crate) fn waiting(&self, topic: &Topic) -> Vec<&'static str> {
+        let topics = self.topics();
+        let all = topics.get(topic).into_iter().flat_map(|watched| &watched.clean);
+        all.filter(|(_, clean)| clean.is_waiting()).map(|(sink, _)| *sink).collect()
+    }
+
+    /// A copy was looked at together with what this sink has yet to notice.
+    pub(crate) fn settled(&self, topic: &Topic, sink: &'static str, settled: &Settled) {
+        self.with(topic, |watched| watched.clean.entry(sink).or_default().seen(settled));
+        self.0.looks.send_modify(|count| *count += 1);
+    }
+
     pub(crate) fn enter(&self, topic: &Topic) {
         self.topics().insert(topic.clone(), Watched::new());
     }
 
     pub(crate) fn phase(&self, topic: &Topic, phase: Phase) {
-        self.with(topic, |watched| watched.phase = phase);
+        self.with(topic, |watched| {
+            watched.phase = phase;
+            if phase != Phase::Serving {
+                watched.clean.values_mut().for_each(Clean::stand);
+            }
+        });
     }
 
     /// A sync was answered, for positions that were read at this time; the heads count for a copy
@@ -142,11 +228,15 @@ impl Monitor {
     pub(crate) fn answered(
         &self,
         topic: &Topic,
-        (phase, cause): (Phase, Option<Cause>),
+        (copy, cause): (&Copy, Option<Cause>),
         (read_at, positions): (Instant, &[calls::Position]),
         answer: &SyncResponse,
     ) {
+        let (phase, sinks) = (copy.phase, self.sinks().clone());
+        let is_tracked = !sinks.is_empty();
         self.with(topic, |watched| {
+            let started = read_at.saturating_duration_since(self.0.began);
+            watched.heard(sinks, started, (copy, cause), answer);
             watched.phase = phase;
             watched.answered = Some(Instant::now());
             watched.streams.retain(|name, _| answer.streams.iter().any(|s| s.stream == *name));
@@ -167,6 +257,9 @@ impl Monitor {
             }
             watched.look();
         });
+        if is_tracked {
+            self.0.calls.send_modify(|count| *count += 1);
+        }
     }
 
     /// The last sync failed with this, or did not fail.
@@ -207,6 +300,10 @@ impl Monitor {
         if let Some(watched) = self.topics().get_mut(topic) {
             change(watched);
         }
+    }
+
+    fn sinks(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.0.sinks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn topics(&self) -> MutexGuard<'_, BTreeMap<Topic, Watched>> {

@@ -2,6 +2,7 @@
 //! neighbours for whole copies, for everything beside the books, and for the way of a change.
 
 pub(crate) mod copy;
+pub(crate) mod fresh;
 pub(crate) mod trail;
 pub(crate) mod watch;
 

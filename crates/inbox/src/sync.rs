@@ -84,7 +84,7 @@ impl<P: Projection> Follower<P> {
         };
         let answer = self.relay.sync(&request).await?;
         let cause = self.cause(&copy, &positions, &answer);
-        self.monitor().answered(&self.topic, (copy.phase, cause), (read_at, &positions), &answer);
+        self.monitor().answered(&self.topic, (&copy, cause), (read_at, &positions), &answer);
         match cause {
             Some(cause) if self.must_stand(&copy, cause) => self.halt(&copy, cause).await,
             Some(cause) => self.begin_rebuild(cause, &copy, &answer).await,

@@ -6,6 +6,7 @@ mod careful;
 mod cases;
 mod commands;
 mod deliveries;
+mod fresh;
 mod origin;
 mod rebuilds;
 mod relayed;

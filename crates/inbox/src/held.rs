@@ -1,0 +1,48 @@
+//! What a consumer may ask its inbox that keeps values elsewhere, in a cache for example: which
+//! versions were heard of, which records are set aside, and from which past all of it comes.
+
+use contracts::Version;
+use deadpool_postgres::Pool;
+
+use crate::Error;
+use crate::store::fresh;
+
+/// The name of one record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Record {
+    /// Its topic.
+    pub topic: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// What the inbox holds of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The record.
+    pub record: Record,
+    /// The newest version that was applied; of a deleted one too.
+    pub version: Option<Version>,
+    /// Whether a newer state may be set aside.
+    pub has_open_case: bool,
+}
+
+/// The newest version of each of these records, in any order.
+pub async fn held(pool: &Pool, records: &[Record]) -> Result<Vec<Held>, Error> {
+    fresh::read_held(&pool.get().await?, records).await
+}
+
+/// Those of these records of which a case is open, or of a record whose key begins with theirs and
+/// a slash.
+pub async fn set_aside(pool: &Pool, records: &[Record]) -> Result<Vec<Record>, Error> {
+    fresh::read_open_cases(&pool.get().await?, records).await
+}
+
+/// From which past the copies of these topics come, as text of which only equality matters.
+///
+/// It is another one after a relay took over and its first number arrived, while a copy is loaded
+/// and when it is loaded, when numbers are lost, and when this database was restored. What was read
+/// from a source under one past proves nothing under another.
+pub async fn past(pool: &Pool, topics: &[&str]) -> Result<String, Error> {
+    fresh::read_past(&pool.get().await?, topics).await
+}
