@@ -1,0 +1,307 @@
+//! `syncline lag`: how far each consumer is behind, stream by stream and sink by sink.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use contracts::Pn;
+use serde::Serialize;
+
+use crate::answers::{CopyStatus, DirtyKeys, RelayStatus};
+use crate::client::{Client, NoAnswer};
+use crate::services::{Place, RELAY};
+use crate::table::{Column, Table};
+use crate::{Form, Outcome};
+
+/// What `lag` is asked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  syncline lag
+  syncline lag --max-seconds 1 && echo in step
+  syncline lag --watch
+
+Exit codes: 0 nobody is behind, or no bound was given; 1 with --max-seconds somebody is behind by
+more, or does not answer.")]
+pub(crate) struct Args {
+    /// Fails if a stream or a dirty key is older than this, or a service does not answer.
+    #[arg(long, value_name = "SECONDS")]
+    max_seconds: Option<f64>,
+    /// Asks again and again; every how many seconds, 1 unless said otherwise.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
+    watch: Option<f64>,
+}
+
+/// Moves to the top left of a terminal and clears it.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Prints who is behind.
+pub(crate) fn run(args: &Args, places: &[Place], form: Form) -> Result<Outcome> {
+    let client = Client::new();
+    loop {
+        let lag = Lag::ask(&client, places);
+        let clear = if args.watch.is_some() { CLEAR } else { "" };
+        form.print(&lag, &format!("{clear}{}", lag.text()))?;
+        let Some(seconds) = args.watch else {
+            let is_behind = args.max_seconds.is_some_and(|max| lag.is_beyond(max));
+            return Ok(if is_behind { Outcome::Behind } else { Outcome::Well });
+        };
+        thread::sleep(Duration::try_from_secs_f64(seconds.max(0.1))?);
+    }
+}
+
+/// How far everybody is.
+#[derive(Debug, Default, Serialize)]
+struct Lag {
+    streams: Vec<Stream>,
+    dirty: Vec<Dirty>,
+    sources: Vec<Source>,
+    away: Vec<Away>,
+}
+
+#[derive(Debug, Serialize)]
+struct Stream {
+    consumer: String,
+    stream: String,
+    position: Pn,
+    head: Option<Pn>,
+    events: i64,
+    seconds: f64,
+    /// Of the whole topic.
+    open_cases: i64,
+    phase: String,
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Dirty {
+    consumer: String,
+    #[serde(flatten)]
+    keys: DirtyKeys,
+}
+
+#[derive(Debug, Serialize)]
+struct Source {
+    source: String,
+    state: String,
+    unpublished: i64,
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Away {
+    service: String,
+    reason: String,
+}
+
+/// What one service answered.
+enum Heard {
+    Copies(CopyStatus),
+    Relay(RelayStatus),
+    /// It keeps no copies.
+    Nothing,
+}
+
+impl Lag {
+    /// Asks all services at once.
+    fn ask(client: &Client, places: &[Place]) -> Self {
+        let heard = thread::scope(|scope| {
+            let asked: Vec<_> = places
+                .iter()
+                .map(|place| (place, scope.spawn(move || status(client, place))))
+                .collect();
+            let heard = asked.into_iter().map(|(place, asked)| (place, asked.join()));
+            heard.collect::<Vec<_>>()
+        });
+        let mut lag = Self::default();
+        for (place, heard) in heard {
+            let service = place.service.clone();
+            match heard {
+                Ok(Ok(Heard::Copies(status))) => lag.add_copies(&service, status),
+                Ok(Ok(Heard::Relay(status))) => lag.add_sources(status),
+                Ok(Ok(Heard::Nothing)) => {}
+                Ok(Err(error)) => lag.away.push(Away { service, reason: error.to_string() }),
+                Err(_) => {
+                    lag.away.push(Away { service, reason: "asking it broke off".to_owned() });
+                }
+            }
+        }
+        lag
+    }
+
+    fn add_copies(&mut self, consumer: &str, status: CopyStatus) {
+        for topic in status.topics {
+            for stream in topic.streams {
+                self.streams.push(Stream {
+                    consumer: consumer.to_owned(),
+                    stream: stream.stream,
+                    position: stream.position,
+                    head: stream.head,
+                    events: stream.lag_events,
+                    seconds: stream.lag_seconds,
+                    open_cases: topic.open_cases,
+                    phase: topic.phase.clone(),
+                    error: topic.error.clone().or_else(|| topic.complaint.clone()),
+                });
+            }
+        }
+        let dirty = status.dirty.into_iter();
+        self.dirty.extend(dirty.map(|keys| Dirty { consumer: consumer.to_owned(), keys }));
+    }
+
+    fn add_sources(&mut self, status: RelayStatus) {
+        self.sources.extend(status.sources.into_iter().map(|source| Source {
+            source: source.source,
+            state: source.state,
+            unpublished: source.unpublished,
+            error: source.error,
+        }));
+    }
+
+    /// Whether anything is older than this, or cannot be told.
+    fn is_beyond(&self, seconds: f64) -> bool {
+        !self.away.is_empty()
+            || self.streams.iter().any(|it| it.seconds > seconds || it.head.is_none())
+            || self.dirty.iter().any(|it| it.keys.oldest_seconds > seconds)
+            || self.sources.iter().any(|it| it.state != "leading")
+    }
+
+    fn text(&self) -> String {
+        let mut parts = vec![self.streams_text()];
+        if !self.dirty.is_empty() {
+            parts.push(self.dirty_text());
+        }
+        parts.push(self.remarks());
+        parts.retain(|part| !part.is_empty());
+        parts.join("\n")
+    }
+
+    fn streams_text(&self) -> String {
+        let mut table = Table::new([
+            Column::Left("consumer"),
+            Column::Left("stream"),
+            Column::Right("position"),
+            Column::Right("head"),
+            Column::Right("behind"),
+            Column::Right("seconds"),
+            Column::Right("cases"),
+            Column::Left(""),
+        ]);
+        for it in &self.streams {
+            table.row([
+                it.consumer.clone(),
+                it.stream.clone(),
+                it.position.to_string(),
+                it.head.map_or_else(|| "?".to_owned(), |head| head.to_string()),
+                it.events.to_string(),
+                format!("{:.3}", it.seconds),
+                it.open_cases.to_string(),
+                it.remark(),
+            ]);
+        }
+        if table.is_empty() { "no consumer answers\n".to_owned() } else { table.text() }
+    }
+
+    fn dirty_text(&self) -> String {
+        let mut table = Table::new([
+            Column::Left("consumer"),
+            Column::Left("sink"),
+            Column::Right("dirty keys"),
+            Column::Right("oldest s"),
+        ]);
+        for Dirty { consumer, keys } in &self.dirty {
+            let oldest = format!("{:.3}", keys.oldest_seconds);
+            table.row([consumer.clone(), keys.sink.clone(), keys.keys.to_string(), oldest]);
+        }
+        table.text()
+    }
+
+    fn remarks(&self) -> String {
+        let mut lines = Vec::new();
+        for Source { source, state, unpublished, error } in &self.sources {
+            if state != "leading" {
+                let why = error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+                lines.push(format!("relay: source {source} is {state}{why}\n"));
+            }
+            if *unpublished > 0 {
+                lines.push(format!("relay: {unpublished} changes of {source} to publish\n"));
+            }
+        }
+        let away = self.away.iter().map(|away| format!("{}: {}\n", away.service, away.reason));
+        lines.extend(away);
+        lines.concat()
+    }
+}
+
+impl Stream {
+    fn remark(&self) -> String {
+        let phase = if self.phase == "serving" { "" } else { self.phase.as_str() };
+        let error = self.error.as_deref().unwrap_or_default();
+        let both: Vec<_> = [phase, error].into_iter().filter(|it| !it.is_empty()).collect();
+        both.join(": ")
+    }
+}
+
+fn status(client: &Client, place: &Place) -> Result<Heard, NoAnswer> {
+    if place.service == RELAY {
+        let status = client.get::<RelayStatus>(place, "/sync/status", &[])?;
+        return Ok(status.map_or(Heard::Nothing, Heard::Relay));
+    }
+    let status = client.get::<CopyStatus>(place, "/sync/status", &[])?;
+    Ok(status.map_or(Heard::Nothing, Heard::Copies))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn lag(head: Option<&str>, seconds: f64) -> Lag {
+        let topic = |topic: &str, head: Option<&str>, behind: i64, seconds: f64| {
+            json!({
+                "topic": topic, "phase": if behind == 0 { "serving" } else { "loading" },
+                "open_cases": 2, "complaint": null, "error": null,
+                "streams": [{
+                    "stream": format!("{topic}.normal"), "position": "101", "head": head,
+                    "lag_events": behind, "lag_seconds": seconds,
+                }],
+            })
+        };
+        let copies = json!({
+            "topics": [
+                topic("catalog.products", Some("101"), 0, 0.0),
+                topic("pricing.prices", head, 2, seconds),
+            ],
+            "dirty": [{"sink": "index", "keys": 12, "oldest_seconds": 0.25}],
+        });
+        let relay = json!({"sources": [
+            {"source": "catalog", "state": "leading", "error": null, "unpublished": 3,
+             "consumers": []},
+        ]});
+        let mut lag = Lag::default();
+        lag.add_copies("search-indexer", serde_json::from_value(copies).unwrap());
+        lag.add_sources(serde_json::from_value(relay).unwrap());
+        lag
+    }
+
+    #[test]
+    fn positions_heads_and_dirty_keys_stand_in_tables() {
+        let mut lag = lag(Some("103"), 1.5);
+        let reason = "no answer from http://127.0.0.1:8080: connection refused".to_owned();
+        lag.away.push(Away { service: "gateway".to_owned(), reason });
+        insta::assert_snapshot!(lag.text());
+        insta::assert_json_snapshot!(lag);
+    }
+
+    #[test]
+    fn somebody_who_is_behind_or_silent_is_beyond_every_bound() {
+        assert!(!lag(Some("103"), 1.5).is_beyond(2.0));
+        assert!(lag(Some("103"), 1.5).is_beyond(1.0));
+        assert!(lag(None, 0.0).is_beyond(60.0));
+        let mut dirty = lag(Some("103"), 0.0);
+        assert!(dirty.is_beyond(0.2) && !dirty.is_beyond(0.3));
+        dirty.away.push(Away { service: "gateway".to_owned(), reason: "silent".to_owned() });
+        assert!(dirty.is_beyond(60.0));
+    }
+}

@@ -1,0 +1,45 @@
+//! `syncline lag` against a relay and a consumer.
+
+use serde_json::json;
+
+use crate::fake::{Fake, syncline};
+
+#[test]
+fn a_bound_makes_being_behind_a_failure() {
+    let relay = Fake::with(&[(
+        "/sync/status",
+        json!({"sources": [{
+            "source": "pricing", "state": "leading", "error": null, "unpublished": 0,
+            "consumers": [],
+        }]}),
+    )]);
+    let gateway = Fake::with(&[(
+        "/sync/status",
+        json!({
+            "ready": true, "dirty": [{"sink": "cache", "keys": 3, "oldest_seconds": 0.4}],
+            "topics": [{
+                "topic": "pricing.prices", "phase": "serving", "open_cases": 1,
+                "complaint": null, "error": null,
+                "streams": [{"stream": "pricing.prices.normal", "position": "101",
+                             "head": "103", "lag_events": 2, "lag_seconds": 1.5}],
+            }],
+        }),
+    )]);
+    let nothing = Fake::with(&[]);
+    let services = ["catalog", "pricing", "warehouse", "search-indexer"];
+    let mut services: Vec<_> = services.map(|name| (name, &*nothing.url)).into();
+    services.extend([("relay", &*relay.url), ("gateway", &*gateway.url)]);
+
+    let said = syncline(&services, &["lag"], "");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("gateway   pricing.prices.normal       101   103       2    1.500"));
+    assert_eq!(syncline(&services, &["lag", "--max-seconds", "2"], "").code, 0);
+    let said = syncline(&services, &["lag", "--max-seconds", "1", "--json"], "");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(said.json()["streams"][0]["events"], 2);
+    assert_eq!(said.json()["dirty"][0]["sink"], "cache");
+    // Who is away cannot be known to be in step.
+    let said = syncline(&services[4..], &["lag", "--max-seconds", "2"], "");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("catalog: no answer from http://127.0.0.1:9"), "{}", said.out);
+}
