@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{Pn, Term, Version};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// The relay's answer to `GET /where/{topic}?key=`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -72,9 +74,17 @@ pub(crate) struct SinkTrail {
 /// A consumer's answer to `GET /sync/status`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct CopyStatus {
+    #[serde(deserialize_with = "copies")]
     pub(crate) topics: Vec<TopicStatus>,
     #[serde(default)]
     pub(crate) dirty: Vec<DirtyKeys>,
+}
+
+/// The topics of which there is a copy; an owner lists its own, without a phase.
+fn copies<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TopicStatus>, D::Error> {
+    let topics = Vec::<Value>::deserialize(from)?;
+    let copies = topics.into_iter().filter(|topic| topic.get("phase").is_some());
+    copies.map(|topic| serde_json::from_value(topic).map_err(D::Error::custom)).collect()
 }
 
 /// One copy.
