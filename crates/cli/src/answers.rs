@@ -95,6 +95,8 @@ pub(crate) struct TopicStatus {
     pub(crate) open_cases: i64,
     pub(crate) complaint: Option<String>,
     pub(crate) error: Option<String>,
+    /// Since the source last told it the heads.
+    pub(crate) answered_seconds_ago: Option<f64>,
     pub(crate) streams: Vec<StreamStatus>,
 }
 

@@ -67,6 +67,8 @@ struct Stream {
     head: Option<Pn>,
     events: i64,
     seconds: f64,
+    /// Since it was last told the head; it knows nothing of what came after.
+    told_seconds_ago: Option<f64>,
     /// Of the whole topic.
     open_cases: i64,
     phase: String,
@@ -139,6 +141,7 @@ impl Lag {
                     head: stream.head,
                     events: stream.lag_events,
                     seconds: stream.lag_seconds,
+                    told_seconds_ago: topic.answered_seconds_ago,
                     open_cases: topic.open_cases,
                     phase: topic.phase.clone(),
                     error: topic.error.clone().or_else(|| topic.complaint.clone()),
@@ -161,7 +164,7 @@ impl Lag {
     /// Whether anything is older than this, or cannot be told.
     fn is_beyond(&self, seconds: f64) -> bool {
         !self.away.is_empty()
-            || self.streams.iter().any(|it| it.seconds > seconds || it.head.is_none())
+            || self.streams.iter().any(|it| it.is_beyond(seconds))
             || self.dirty.iter().any(|it| it.keys.oldest_seconds > seconds)
             || self.sources.iter().any(|it| it.state != "leading")
     }
@@ -234,11 +237,20 @@ impl Lag {
 }
 
 impl Stream {
+    fn is_beyond(&self, seconds: f64) -> bool {
+        let is_told = self.head.is_some() && self.told_seconds_ago.is_some_and(|it| it <= seconds);
+        self.seconds > seconds || !is_told
+    }
+
     fn remark(&self) -> String {
+        const SILENCE_MIN: f64 = 6.0;
+        let told = self.told_seconds_ago.filter(|seconds| *seconds > SILENCE_MIN);
+        let told = told.map(|seconds| format!("head of {seconds:.0} s ago"));
         let phase = if self.phase == "serving" { "" } else { self.phase.as_str() };
         let error = self.error.as_deref().unwrap_or_default();
-        let both: Vec<_> = [phase, error].into_iter().filter(|it| !it.is_empty()).collect();
-        both.join(": ")
+        let all = [told.as_deref().unwrap_or_default(), phase, error];
+        let all: Vec<_> = all.into_iter().filter(|it| !it.is_empty()).collect();
+        all.join(": ")
     }
 }
 
@@ -262,6 +274,7 @@ mod tests {
             json!({
                 "topic": topic, "phase": if behind == 0 { "serving" } else { "loading" },
                 "open_cases": 2, "complaint": null, "error": null,
+                "answered_seconds_ago": 0.2,
                 "streams": [{
                     "stream": format!("{topic}.normal"), "position": "101", "head": head,
                     "lag_events": behind, "lag_seconds": seconds,
@@ -301,6 +314,9 @@ mod tests {
         assert!(lag(None, 0.0).is_beyond(60.0));
         let mut dirty = lag(Some("103"), 0.0);
         assert!(dirty.is_beyond(0.2) && !dirty.is_beyond(0.3));
+        let mut deaf = lag(Some("103"), 0.0);
+        deaf.streams[0].told_seconds_ago = Some(61.0);
+        assert!(deaf.is_beyond(60.0) && !deaf.is_beyond(62.0));
         dirty.away.push(Away { service: "gateway".to_owned(), reason: "silent".to_owned() });
         assert!(dirty.is_beyond(60.0));
     }

@@ -19,7 +19,7 @@ fn a_bound_makes_being_behind_a_failure() {
             "ready": true, "dirty": [{"sink": "cache", "keys": 3, "oldest_seconds": 0.4}],
             "topics": [{
                 "topic": "pricing.prices", "phase": "serving", "open_cases": 1,
-                "complaint": null, "error": null,
+                "complaint": null, "error": null, "answered_seconds_ago": 0.3,
                 "streams": [{"stream": "pricing.prices.normal", "position": "101",
                              "head": "103", "lag_events": 2, "lag_seconds": 1.5}],
             }],
