@@ -154,7 +154,7 @@ impl Pair {
                 self.leases.push((expected, lease));
                 if old.is_some() { "old" } else { "miss" }
             }
-            (expected, found) => panic!("expected {expected:?}, found {found:?}"),
+            (expected, found) => anyhow::bail!("expected {expected:?}, found {found:?}"),
         })
     }
 

@@ -8,10 +8,9 @@ use testkit::{RedisServer, eventually};
 use crate::{config, tell, world};
 
 async fn refusal(url: &str) -> String {
-    match Cache::connect(&config(url)).await {
-        Err(error @ Error::Unfit(_)) => error.to_string(),
-        other => panic!("not refused: {other:?}"),
-    }
+    let refused = Cache::connect(&config(url)).await.unwrap_err();
+    assert!(matches!(refused, Error::Unfit(_)), "{refused:?}");
+    refused.to_string()
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! The cache against a real Redis of its own.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a surprise fails the test")]
+#![expect(clippy::print_stdout, reason = "a run that fails names its seed")]
 
 mod entries;
 mod fitness;
 mod outages;
+mod race;
 
 use cache::{Cache, Config, Fill, Look, Vector, Version};
 use redis::aio::ConnectionManager;
