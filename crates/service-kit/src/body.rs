@@ -18,7 +18,7 @@ pub struct Body(pub Bytes);
 /// A body that is read piece by piece: of any size, but never silent for long.
 #[derive(Debug)]
 pub struct BodyStream {
-    frames: BodyDataStream,
+    frames: Option<BodyDataStream>,
     pause_max: Duration,
 }
 
@@ -54,19 +54,22 @@ impl<S: Sync> FromRequest<S> for BodyStream {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let limits = request.extensions().get::<BodyLimits>().copied().unwrap_or_default();
         let frames = request.into_body().into_data_stream();
-        Ok(Self { frames, pause_max: limits.pause_max })
+        Ok(Self { frames: Some(frames), pause_max: limits.pause_max })
     }
 }
 
 impl BodyStream {
     /// The next piece; none at the end. Nothing follows a failure.
     pub async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
-        match tokio::time::timeout(self.pause_max, self.frames.next()).await {
-            Ok(Some(Ok(frame))) => Some(Ok(frame)),
+        let failure = match tokio::time::timeout(self.pause_max, self.frames.as_mut()?.next()).await
+        {
+            Ok(Some(Ok(frame))) => return Some(Ok(frame)),
             Ok(Some(Err(_))) => Some(Err(broken_off())),
             Ok(None) => None,
             Err(_) => Some(Err(too_slow(self.pause_max))),
-        }
+        };
+        self.frames = None;
+        failure
     }
 
     /// Reads some of a body that is refused, so that the caller, who may still be sending, sees the

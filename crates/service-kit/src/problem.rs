@@ -45,7 +45,8 @@ impl Problem {
 
     /// 422: this field breaks a rule; `pointer` is a JSON Pointer into the body.
     pub fn refused(pointer: &str, invalid: Invalid) -> Self {
-        Self::invalid(format!("{pointer} {invalid}")).field(pointer, invalid.code, invalid.reason)
+        let what = if pointer.is_empty() { "the whole" } else { pointer };
+        Self::invalid(format!("{what} {invalid}")).field(pointer, invalid.code, invalid.reason)
     }
 
     /// 503: not now; the same request may work in a moment.
