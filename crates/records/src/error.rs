@@ -1,7 +1,9 @@
 //! What can go wrong with a request, and what each failure means to the caller.
 
 use axum::http::StatusCode;
+use contracts::Invalid;
 use service_kit::{Problem, chain};
+use tokio_postgres::error::SqlState;
 
 /// Why a command or a read did not work.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,34 @@ pub enum Error {
     /// The write or its change could not be stored.
     #[error("store the change")]
     Outbox(#[from] outbox::Error),
+}
+
+impl Error {
+    /// The state that the database told.
+    fn state(&self) -> Option<&str> {
+        let (Self::Database(cause) | Self::Outbox(outbox::Error::Database(cause))) = self else {
+            return None;
+        };
+        cause.code().map(SqlState::code)
+    }
+
+    /// Whether another writer came first, so that the same may well work at the next try.
+    pub(crate) fn lost_against_another(&self) -> bool {
+        self.state().is_some_and(|state| state.starts_with("40") || state == "55P03")
+    }
+
+    /// Why the record itself was refused, where it was: wrong data, a broken constraint, a limit of
+    /// the database, or a rule of the outbox.
+    pub(crate) fn refusal(&self) -> Option<Problem> {
+        if let Self::Outbox(outbox::Error::Refused { reason, .. }) = self {
+            return Some(Problem::refused("", Invalid::new("not-publishable", reason)));
+        }
+        let blamed = ["22", "23", "54"];
+        let is_blamed =
+            blamed.iter().any(|class| self.state().is_some_and(|s| s.starts_with(class)));
+        let reason = "is refused by the database; the log names the cause";
+        is_blamed.then(|| Problem::refused("", Invalid::new("not-storable", reason)))
+    }
 }
 
 impl From<Error> for Problem {

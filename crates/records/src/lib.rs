@@ -25,6 +25,7 @@
 
 mod command;
 mod error;
+mod import;
 mod prune;
 mod read;
 mod refusals;
@@ -33,11 +34,16 @@ mod store;
 
 pub use command::{Answer, Before, Demands, Once, Written, answered, conclude, expecting, finish};
 pub use error::Error;
+pub use import::{
+    Cell, Collection, Column, ImportBody, NotImported, Outcome, Reference, Upload, import, uploads,
+};
 pub use prune::prune;
 pub use read::{Published, WAITS_FOR, read, shown};
 pub use refusals::{NotDeleted, NotPut, NotRead};
 pub use request::{Request, id, written};
 
 /// The tables of schema `records`, in order: name and SQL.
-pub const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__records", include_str!("../migrations/V1__records.sql"))];
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__records", include_str!("../migrations/V1__records.sql")),
+    ("V2__imports", include_str!("../migrations/V2__imports.sql")),
+];

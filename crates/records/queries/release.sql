@@ -1,0 +1,2 @@
+-- Keeps the record that was tried alone.
+release savepoint record

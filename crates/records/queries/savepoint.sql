@@ -1,0 +1,2 @@
+-- From here on one record of the batch is tried alone.
+savepoint record
