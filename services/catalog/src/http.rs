@@ -14,6 +14,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod bodies;
+mod imports;
 
 use self::bodies::{CategoryBody, ProductBody};
 use crate::{
@@ -47,6 +48,7 @@ fn described() -> OpenApiRouter<Pool> {
     OpenApiRouter::with_openapi(document)
         .routes(routes!(get_product, put_product, delete_product))
         .routes(routes!(get_category, put_category, delete_category))
+        .merge(imports::described())
 }
 
 /// Reads a product

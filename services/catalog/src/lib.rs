@@ -4,7 +4,8 @@
 //! Publishes: `catalog.products` and `catalog.categories`.
 //! Consumes: nothing.
 //! Serves: `GET`, `PUT` and `DELETE /api/v1/products/{sku}` and `/api/v1/categories/{id}`,
-//! `GET /openapi.json`, `GET /sync/status`.
+//! `POST /api/v1/products/import` and `/api/v1/categories/import`, `GET /openapi.json`,
+//! `GET /sync/status`.
 //! Promise: a record and its change are stored together or not at all; a write that names a state
 //! or a key is carried out only in that state, and only once.
 

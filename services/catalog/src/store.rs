@@ -1,19 +1,23 @@
 //! Rows to domain and back; the only file that runs SQL.
 
+use std::collections::BTreeSet;
+
 use contracts::Id;
 use outbox::Tx;
 use records::{Before, Error};
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 
 use crate::{
     domain::{Category, Product},
-    payload::{CATEGORIES, PRODUCTS, attributes},
+    payload::{CATEGORIES, CategoryPayload, PRODUCTS, ProductPayload, attributes},
 };
 
 const SAVE_PRODUCT: &str = include_str!("../queries/save_product.sql");
 const SAVE_CATEGORY: &str = include_str!("../queries/save_category.sql");
 const DELETE_PRODUCT: &str = include_str!("../queries/delete_product.sql");
 const DELETE_CATEGORY: &str = include_str!("../queries/delete_category.sql");
+const IMPORT_PRODUCTS: &str = include_str!("../queries/import_products.sql");
+const IMPORT_CATEGORIES: &str = include_str!("../queries/import_categories.sql");
 
 pub(crate) async fn save_product(tx: &Tx<'_>, product: &Product) -> Result<Before, Error> {
     let categories: Vec<&str> = product.categories.iter().map(Id::as_str).collect();
@@ -44,4 +48,29 @@ pub(crate) async fn delete_product(tx: &Tx<'_>, sku: &Id) -> Result<Before, Erro
 
 pub(crate) async fn delete_category(tx: &Tx<'_>, id: &Id) -> Result<Before, Error> {
     Before::of(&tx.query_one(DELETE_CATEGORY, &[&id.as_str(), &CATEGORIES]).await?)
+}
+
+/// Stores what is not equal already; answers its keys.
+pub(crate) async fn import_products(
+    tx: &Tx<'_>,
+    products: &[ProductPayload<'_>],
+) -> Result<BTreeSet<String>, Error> {
+    import(tx, IMPORT_PRODUCTS, &Json(products)).await
+}
+
+/// Stores what is not equal already; answers its keys.
+pub(crate) async fn import_categories(
+    tx: &Tx<'_>,
+    categories: &[CategoryPayload<'_>],
+) -> Result<BTreeSet<String>, Error> {
+    import(tx, IMPORT_CATEGORIES, &Json(categories)).await
+}
+
+async fn import(
+    tx: &Tx<'_>,
+    statement: &str,
+    records: &(dyn ToSql + Sync),
+) -> Result<BTreeSet<String>, Error> {
+    let rows = tx.query(statement, &[records]).await?;
+    rows.iter().map(|row| Ok(row.try_get("key")?)).collect()
 }

@@ -63,6 +63,12 @@ pub(super) enum Scalar {
 }
 
 impl ProductBody {
+    /// The product that a line of an import names itself.
+    pub(super) fn into_named(self) -> Result<Product, Problem> {
+        let sku = named(self.sku.as_deref(), "sku")?;
+        self.into_product(sku)
+    }
+
     /// The product of this SKU; the body was validated, so what is left is what involves the path.
     pub(super) fn into_product(self, sku: Id) -> Result<Product, Problem> {
         same(self.sku.as_deref(), &sku, "sku")?;
@@ -82,6 +88,12 @@ impl ProductBody {
 }
 
 impl CategoryBody {
+    /// The category that a line of an import names itself.
+    pub(super) fn into_named(self) -> Result<Category, Problem> {
+        let id = named(self.id.as_deref(), "id")?;
+        self.into_category(id)
+    }
+
     /// The category of this id.
     pub(super) fn into_category(self, id: Id) -> Result<Category, Problem> {
         same(self.id.as_deref(), &id, "id")?;
@@ -90,6 +102,12 @@ impl CategoryBody {
         let parent = parent.map_err(|invalid| Problem::refused("/parent", invalid))?;
         Category::new(id, name, parent).map_err(|invalid| Problem::refused("/parent", invalid))
     }
+}
+
+fn named(given: Option<&str>, field: &str) -> Result<Id, Problem> {
+    let missing = || Invalid::new("missing-field", format!("missing field `{field}`"));
+    let id = given.ok_or_else(missing).and_then(Id::parse);
+    id.map_err(|invalid| Problem::refused(&format!("/{field}"), invalid))
 }
 
 fn same(given: Option<&str>, in_path: &Id, field: &str) -> Result<(), Problem> {

@@ -40,9 +40,13 @@ pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
 fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let (collection, _) = path.rsplit_once('/')?;
     let paths = DOCUMENT["paths"].as_object()?;
-    let (_, item) = paths.iter().find(|(template, _)| {
-        template.rsplit_once('/').is_some_and(|(own, _)| own == collection)
-    })?;
+    let below = || {
+        let mut items = paths.iter();
+        items.find(|(template, _)| {
+            template.rsplit_once("/{").is_some_and(|(own, _)| own == collection)
+        })
+    };
+    let item = paths.get(path).or_else(|| below().map(|(_, item)| item))?;
     item.get(method.to_ascii_lowercase())
 }
 

@@ -6,7 +6,7 @@ use testkit::Database;
 
 use crate::world::service_url;
 
-fn catalog() -> Command {
+pub(crate) fn catalog() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_catalog"));
     command.env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -52,6 +52,21 @@ impl World {
         send(&self.app, method, path, headers, body).await
     }
 
+    /// Uploads a file of this media type.
+    pub(crate) async fn import(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        file: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method("POST").uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(file.into()).expect("a legal request");
+        answer(&self.app, "POST", path, request).await
+    }
+
     pub(crate) async fn put(&self, path: &str, body: &str) -> Answer {
         self.send("PUT", path, &[], body).await
     }
@@ -113,6 +128,10 @@ pub(crate) async fn send(
         request = request.header(*name, *value);
     }
     let request = request.body(Body::from(body.to_owned())).expect("a legal request");
+    answer(app, method, path, request).await
+}
+
+async fn answer(app: &Router, method: &str, path: &str, request: Request<Body>) -> Answer {
     let response: Response<Body> = app.clone().oneshot(request).await.expect("an answer");
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, 8 << 20).await.expect("a whole body");

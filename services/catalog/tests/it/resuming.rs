@@ -1,0 +1,196 @@
+//! Uploads that break off, are sent again, or are sent twice at once.
+
+use std::{convert::Infallible, io};
+
+use axum::body::{Body, Bytes};
+use futures::{StreamExt as _, channel::mpsc, stream};
+
+use crate::{
+    imports::{NDJSON, PRODUCTS, line, refusals, totals},
+    world::World,
+};
+
+const KEY: (&str, &str) = ("idempotency-key", "file-1");
+const HEADERS: [(&str, &str); 2] = [NDJSON, KEY];
+
+/// Lines 700 and 1400 are bad.
+fn file(lines: usize) -> String {
+    let bad = |number| number == 700 || number == 1400;
+    let each = |number| if bad(number) { "{}\n".to_owned() } else { line(number) };
+    (1..=lines).map(each).collect()
+}
+
+/// The file up to this byte, in pieces of odd sizes, and then a failure.
+fn broken(file: &str, at: usize) -> Body {
+    let bytes = Bytes::copy_from_slice(file.as_bytes().get(..at).expect("a place in the file"));
+    let pieces: Vec<_> =
+        bytes.chunks(1237).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let end = stream::once(async { Err(io::Error::other("gone")) });
+    Body::from_stream(stream::iter(pieces).chain(end))
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_goes_on_where_it_was_and_counts_nothing_twice()
+-> anyhow::Result<()> {
+    let world = World::create().await?;
+    let file = file(2000);
+    // In the middle of line 1235.
+    let torn = file.lines().take(1234).map(|line| line.len() + 1).sum::<usize>() + 9;
+    let answer = world.import(PRODUCTS, &HEADERS, broken(&file, torn)).await;
+    assert_eq!(answer.problem(), (400, "body-broken-off".to_owned()));
+    let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail.contains("up to line 1234 are done"), "{detail}");
+    assert_eq!(world.stored().await?, [1233, 0, 1233, 1233, 0]);
+
+    // Once more before the place that was reached, and then to the end.
+    let answer = world.import(PRODUCTS, &HEADERS, broken(&file, torn / 2)).await;
+    assert_eq!(answer.problem(), (400, "body-broken-off".to_owned()));
+    assert_eq!(world.stored().await?[3], 1233);
+    let changed = "update catalog.product set name = 'changed since' where sku = 'S1'";
+    world.database.connect().await?.execute(changed, &[]).await?;
+    for _ in 0..2 {
+        let answer = world.import(PRODUCTS, &HEADERS, file.clone()).await;
+        assert_eq!(totals(&answer), [2000, 1998, 0, 2, 0]);
+        let lines: Vec<u64> = refusals(&answer).iter().map(|(line, ..)| *line).collect();
+        assert_eq!(lines, [700, 1400]);
+        assert_eq!(world.stored().await?, [1998, 0, 1998, 1998, 0]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_key_what_broke_off_is_sent_again_and_what_is_equal_stays() -> anyhow::Result<()>
+{
+    let world = World::create().await?;
+    let file = file(1000);
+    let answer = world.import(PRODUCTS, &[NDJSON], broken(&file, file.len() / 2)).await;
+    assert_eq!(answer.status, 400);
+    let stored = u64::try_from(world.stored().await?[0])?;
+    assert!(stored > 400, "{stored}");
+    let answer = world.import(PRODUCTS, &[NDJSON], file).await;
+    assert_eq!(totals(&answer), [1000, 999 - stored, stored, 1, 0]);
+    assert_eq!(world.stored().await?[3], 999);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_of_another_file_is_refused() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let whole = file(600);
+    let reused = (422, "idempotency-key-reused".to_owned());
+    assert_eq!(world.import(PRODUCTS, &HEADERS, broken(&whole, 5000)).await.status, 400);
+    let stored = world.stored().await?;
+    let other = whole.replacen("Product 3", "Product x", 1);
+    assert_eq!(world.import(PRODUCTS, &HEADERS, other.clone()).await.problem(), reused);
+    let short = whole.get(..1000).unwrap_or_default().to_owned();
+    assert_eq!(world.import(PRODUCTS, &HEADERS, short).await.problem(), reused);
+    assert_eq!(world.stored().await?, stored);
+
+    assert_eq!(totals(&world.import(PRODUCTS, &HEADERS, whole.clone()).await)[0], 600);
+    for file in [format!("{whole}{}", line(601)), format!("{whole}\n"), other, String::new()] {
+        assert_eq!(world.import(PRODUCTS, &HEADERS, file).await.problem(), reused);
+    }
+    let csv = [("content-type", "text/csv"), KEY];
+    assert_eq!(world.import(PRODUCTS, &csv, whole.clone()).await.problem(), reused);
+    let elsewhere = world.import("/api/v1/categories/import", &HEADERS, whole).await;
+    assert_eq!(elsewhere.problem(), reused);
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_an_upload_runs_another_with_its_key_is_told_to_wait() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let (sender, pieces) = mpsc::unbounded::<Result<Bytes, Infallible>>();
+    let first = world.import(PRODUCTS, &HEADERS, Body::from_stream(pieces));
+    let others = async {
+        sender.unbounded_send(Ok(Bytes::from(line(1))))?;
+        testkit::eventually("the first has the key", || async {
+            let held = "select from pg_locks where locktype = 'advisory' and granted
+                and database = (select oid from pg_database where datname = current_database())";
+            Ok(!world.database.connect().await?.query(held, &[]).await?.is_empty())
+        })
+        .await;
+        let second = world.import(PRODUCTS, &HEADERS, line(1)).await;
+        assert_eq!(second.problem(), (409, "still-running".to_owned()));
+        let keyless = world.import(PRODUCTS, &[NDJSON], line(2)).await;
+        assert_eq!(totals(&keyless), [1, 1, 0, 0, 0]);
+        sender.close_channel();
+        anyhow::Ok(())
+    };
+    let (first, others) = tokio::join!(first, others);
+    others?;
+    assert_eq!(totals(&first), [1, 1, 0, 0, 0]);
+    // The key is free again, and the answer is the same.
+    testkit::eventually("the key is free", || async {
+        let again = world.import(PRODUCTS, &HEADERS, line(1)).await;
+        Ok(again.status == 200 && totals(&again) == [1, 1, 0, 0, 0])
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upload_whose_caller_vanished_leaves_its_key_free() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let pieces =
+        stream::iter([Ok::<_, Infallible>(Bytes::from(file(600)))]).chain(stream::pending());
+    let vanishing = world.import(PRODUCTS, &HEADERS, Body::from_stream(pieces));
+    let stored =
+        testkit::eventually("a batch is stored", || async { Ok(world.stored().await?[0] >= 499) });
+    tokio::select! {
+        answer = vanishing => anyhow::bail!("answered {answer:?}"),
+        () = stored => {}
+    }
+    testkit::eventually("the key is free", || async {
+        let answer = world.import(PRODUCTS, &HEADERS, file(600)).await;
+        Ok(answer.status == 200 && totals(&answer) == [600, 600, 0, 0, 0])
+    })
+    .await;
+    assert_eq!(world.stored().await?[3], 600);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_of_an_upload_is_forgotten_after_a_day() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    assert_eq!(totals(&world.import(PRODUCTS, &HEADERS, line(1)).await)[1], 1);
+    let age = "update records.import set stored_at = now() - interval '25 hours'";
+    world.database.connect().await?.execute(age, &[]).await?;
+    assert_eq!(totals(&world.import(PRODUCTS, &HEADERS, line(2)).await), [1, 1, 0, 0, 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_goes_away_leaves_whole_batches_and_says_where_to_go_on()
+-> anyhow::Result<()> {
+    let world = World::create().await?;
+    let (sender, pieces) = mpsc::unbounded::<Result<Bytes, Infallible>>();
+    let first = world.import(PRODUCTS, &HEADERS, Body::from_stream(pieces));
+    let whole = file(1200);
+    let half = whole.len() / 2;
+    let (one, two) =
+        (Bytes::copy_from_slice(&whole.as_bytes()[..half]), whole.clone().split_off(half));
+    let others = async {
+        sender.unbounded_send(Ok(one))?;
+        testkit::eventually("a batch is stored", || async { Ok(world.stored().await?[0] >= 499) })
+            .await;
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and pid <> pg_backend_pid()";
+        world.database.connect().await?.execute(cut, &[]).await?;
+        sender.unbounded_send(Ok(Bytes::from(two)))?;
+        sender.close_channel();
+        anyhow::Ok(())
+    };
+    let (first, others) = tokio::join!(first, others);
+    others?;
+    assert_eq!(first.problem(), (503, "unavailable".to_owned()));
+    let detail = first.json()["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail.contains("up to line 500 are done"), "{detail}");
+    testkit::eventually("the file goes on", || async {
+        let answer = world.import(PRODUCTS, &HEADERS, whole.clone()).await;
+        Ok(answer.status == 200 && totals(&answer) == [1200, 1199, 0, 1, 0])
+    })
+    .await;
+    assert_eq!(world.stored().await?[3], 1199);
+    Ok(())
+}
