@@ -14,7 +14,7 @@ use crate::client::{reason, told};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the owner may take for what it has still to store once all is sent.
-const ANSWER_LIMIT: Duration = Duration::from_mins(2);
+const ANSWER_LIMIT: Duration = Duration::from_mins(5);
 /// How often a file is sent before the import gives up.
 const TRIES: u32 = 6;
 const WAIT_MIN: Duration = Duration::from_millis(500);
@@ -118,6 +118,7 @@ struct Progress<R> {
     begun: Instant,
     told: Instant,
     is_live: bool,
+    ended: Option<Instant>,
     failed: Option<io::Error>,
 }
 
@@ -125,7 +126,7 @@ impl<R: Read> Progress<R> {
     fn new(inner: R, bytes: u64) -> Self {
         let now = Instant::now();
         let is_live = io::stderr().is_terminal();
-        Self { inner, bytes, sent: 0, begun: now, told: now, is_live, failed: None }
+        Self { inner, bytes, sent: 0, begun: now, told: now, is_live, ended: None, failed: None }
     }
 
     /// A terminal is told often, a log seldom.
@@ -142,10 +143,14 @@ impl<R: Read> Progress<R> {
         }
     }
 
-    fn end(&self) {
-        self.tell();
-        if self.is_live {
-            eprintln!();
+    /// All is sent, or nothing more will be.
+    fn end(&mut self) {
+        if self.ended.is_none() {
+            self.ended = Some(Instant::now());
+            self.tell();
+            if self.is_live {
+                eprintln!();
+            }
         }
     }
 }
@@ -156,7 +161,10 @@ impl<R: Read> Read for Progress<R> {
             self.failed = Some(io::Error::new(error.kind(), error.to_string()));
         })?;
         self.sent += u64::try_from(read).unwrap_or_default();
-        if self.told.elapsed() >= self.interval() {
+        if read == 0 && self.ended.is_none() {
+            self.end();
+            eprintln!("all is sent; waiting until the last lines are stored");
+        } else if self.told.elapsed() >= self.interval() {
             self.told = Instant::now();
             self.tell();
         }
