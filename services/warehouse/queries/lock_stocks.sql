@@ -1,5 +1,6 @@
 -- Takes the locks of this stock in order, so that two who lock many never wait in a circle.
-select stock.sku, stock.location, stock.on_hand, stock.reserved
+select stock.sku, stock.location, stock.on_hand, stock.reserved,
+       exists (select from warehouse.product where product.sku = stock.sku) as known
   from unnest($1::text[], $2::text[]) as given (sku, location)
   join warehouse.stock using (sku, location)
  order by stock.sku, stock.location

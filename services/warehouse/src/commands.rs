@@ -4,9 +4,13 @@
 //! Locks are taken in one order everywhere: locations, stock, reservation; several of a kind in the
 //! order of their names.
 
+mod imports;
 mod reservations;
 
+pub(crate) use imports::{import_locations, import_stock};
 pub(crate) use reservations::{end_reservation, expire, reserve};
+
+use std::collections::BTreeMap;
 
 use contracts::Id;
 use deadpool_postgres::ClientWrapper;
@@ -14,7 +18,7 @@ use outbox::{Append, Tx};
 use records::{Answer, Demands, Written, answered, finish};
 
 use crate::{
-    domain::{Delta, Location, Quantity, Reason, Refusal, StockKey},
+    domain::{Delta, Level, Location, Quantity, Reason, Refusal, StockKey},
     error::Error,
     payload::{LOCATIONS, LocationPayload, STOCK, StockPayload},
     store::{self, Held},
@@ -129,7 +133,7 @@ async fn hold(tx: &Tx<'_>, key: &StockKey) -> Result<Held, Error> {
             return Ok(held);
         }
         if open_locations(tx, &[&key.location]).await? {
-            existed = store::open_stock(tx, std::slice::from_ref(key)).await?.is_empty();
+            existed = store::open_stock(tx, [key]).await?.is_empty();
         }
     }
     Err(Error::Contended { stock: key.clone() })
@@ -144,6 +148,15 @@ async fn open_locations(tx: &Tx<'_>, ids: &[&Id]) -> Result<bool, Error> {
         tx.append(&Append::upsert(LOCATIONS, location.id.as_str(), &payload)?).await?;
     }
     Ok(true)
+}
+
+/// Appends what is in stock at many places.
+async fn append_levels(tx: &Tx<'_>, levels: &BTreeMap<StockKey, Level>) -> Result<(), Error> {
+    let named: Vec<_> =
+        levels.iter().map(|(key, level)| (key.name(), StockPayload::new(key, *level))).collect();
+    let changes: Vec<_> = named.iter().map(|(name, payload)| (name.as_str(), payload)).collect();
+    outbox::append_many(tx, STOCK, &changes).await?;
+    Ok(())
 }
 
 /// Sends what stores a decision, and right behind it what publishes and commits it. Polled in this

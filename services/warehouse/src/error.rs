@@ -81,6 +81,20 @@ impl From<deadpool_postgres::PoolError> for Error {
     }
 }
 
+impl From<Error> for records::Error {
+    /// For an import, which tries a batch again record by record where one of them is to blame.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Records(error) => error,
+            Error::Contended { .. } => outbox::Error::RolledBack.into(),
+            other => {
+                let (key, reason) = (String::new(), chain(&other));
+                outbox::Error::Refused { key, reason }.into()
+            }
+        }
+    }
+}
+
 impl From<Error> for Problem {
     /// Failures of ours are logged here, once; their text never leaves the process.
     fn from(error: Error) -> Self {

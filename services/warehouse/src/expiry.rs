@@ -91,7 +91,7 @@ impl Expiry {
 
 /// Forgets reservations a day after their end and adjustments after thirty, until `stop`; a failure
 /// waits for the next time.
-pub(crate) async fn prune(pool: Pool, stop: CancellationToken) -> Result<(), BoxError> {
+pub async fn prune(pool: Pool, stop: CancellationToken) -> Result<(), BoxError> {
     loop {
         match forget(&pool).await {
             Ok(0) => {}

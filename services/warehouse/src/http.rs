@@ -9,6 +9,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod bodies;
+mod imports;
 mod locations;
 mod reservations;
 mod stock;
@@ -59,6 +60,7 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(reservations::reserve))
         .routes(routes!(reservations::get_reservation, reservations::release))
         .routes(routes!(reservations::fulfil))
+        .merge(imports::described())
 }
 
 impl Desk {

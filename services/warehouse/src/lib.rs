@@ -7,7 +7,8 @@
 //! `/api/v1/stock/{sku}/{location}`, `GET /api/v1/stock/{sku}`,
 //! `POST /api/v1/stock/{sku}/{location}/adjustments`, `POST /api/v1/reservations`,
 //! `GET` and `DELETE /api/v1/reservations/{id}`, `POST /api/v1/reservations/{id}/fulfilment`,
-//! `GET /openapi.json`, `GET /sync/status`.
+//! `POST /api/v1/stock/import` and `/api/v1/locations/import`, `GET /openapi.json`,
+//! `GET /sync/status`.
 //! Promise: no more is promised than there is, however many ask at once; a reservation ends once,
 //! by its holder or by its time; a record and its change are stored together or not at all.
 
@@ -30,7 +31,7 @@ use service_kit::{BoxError, Program, Service, migrate};
 use tokio_postgres::Client;
 
 pub use config::Settings;
-pub use expiry::{Alarm, Expiry, Turn};
+pub use expiry::{Alarm, Expiry, Turn, prune};
 pub use products::{Product, Products};
 
 const MIGRATIONS: &[(&str, &str)] =
@@ -61,7 +62,7 @@ impl Program for Warehouse {
         tasks.spawn("products", inbox::run(inbox, pool.clone(), bus, Products));
         tasks.spawn("expiry", Expiry::new(pool.clone(), alarm).run(stop()));
         tasks.spawn("prune", records::prune(pool.clone(), stop()));
-        tasks.spawn("forget", expiry::prune(pool, stop()));
+        tasks.spawn("forget", prune(pool, stop()));
         Ok(service.serve(routes).await?)
     }
 

@@ -1,14 +1,15 @@
 //! Rows to domain and back; the only files that run SQL are this one and those below it.
 
 mod changes;
+mod imports;
 mod reservations;
 
 pub(crate) use changes::{
     delete_stock, end_reservation, save_adjustment, save_reservation, save_stock,
 };
+pub(crate) use imports::{Locked, find_equal, import_locations, lock_stocks, save_stocks};
 pub(crate) use reservations::{
-    Due, expire, lock_due, lock_reservation, lock_stocks, next_due, prune, read_reservation,
-    save_stocks,
+    Due, expire, lock_due, lock_reservation, next_due, prune, read_reservation,
 };
 
 use chrono::{DateTime, Utc};
@@ -112,7 +113,10 @@ pub(crate) async fn open_locations(
 }
 
 /// Makes rows for those of these keys that have none, and answers their keys.
-pub(crate) async fn open_stock(tx: &Tx<'_>, keys: &[StockKey]) -> Result<Vec<StockKey>, Error> {
+pub(crate) async fn open_stock<'a>(
+    tx: &Tx<'_>,
+    keys: impl IntoIterator<Item = &'a StockKey>,
+) -> Result<Vec<StockKey>, Error> {
     let (skus, locations) = columns(keys);
     tx.query(OPEN_STOCK, &[&skus, &locations]).await?.iter().map(key).collect()
 }

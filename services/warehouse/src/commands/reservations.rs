@@ -1,18 +1,18 @@
 //! From a promise of stock to its end; each ends once, whoever comes first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use deadpool_postgres::ClientWrapper;
 use outbox::{Append, Tx};
 use records::{Answer, Demands, Written, answered, conclude, expecting, finish};
 
-use super::{refused, together, unknown};
+use super::{append_levels, refused, together, unknown};
 use crate::{
     domain::{Ending, Level, Lifetime, Quantity, Reservation, State, StockKey},
     error::Error,
     payload::{ReservationAnswer, STOCK, StockPayload},
     reservation_id::ReservationId,
-    store::{self, Due},
+    store::{self, Due, Locked},
 };
 
 /// Promises some stock to somebody for a while.
@@ -103,25 +103,23 @@ async fn answer_otherwise(
 pub(crate) async fn expire(client: &ClientWrapper, due: &[Due]) -> Result<usize, Error> {
     let tx = Tx::begin(client);
     let keys: BTreeSet<_> = due.iter().map(|due| &due.stock).collect();
-    let mut levels = store::lock_stocks(&tx, keys).await?;
+    let locked = store::lock_stocks(&tx, keys).await?;
     let ids: Vec<_> = due.iter().map(|due| due.id).collect();
     let still = store::lock_due(&tx, &ids).await?;
-    for (_, key, quantity) in &still {
-        if let Some(level) = levels.get_mut(key) {
-            *level = level.release(*quantity);
-        }
-    }
-    levels.retain(|key, _| still.iter().any(|(_, changed, _)| changed == key));
     if still.is_empty() {
         return Ok(0);
+    }
+    let mut levels = BTreeMap::new();
+    for (_, key, quantity) in &still {
+        if let Some(Locked { level, .. }) = locked.get(key) {
+            let level = levels.entry(key.clone()).or_insert(*level);
+            *level = level.release(*quantity);
+        }
     }
     store::save_stocks(&tx, &levels).await?;
     let ids: Vec<_> = still.iter().map(|(id, ..)| *id).collect();
     store::expire(&tx, &ids).await?;
-    let named: Vec<_> =
-        levels.iter().map(|(key, level)| (key.name(), StockPayload::new(key, *level))).collect();
-    let changes: Vec<_> = named.iter().map(|(name, payload)| (name.as_str(), payload)).collect();
-    outbox::append_many(&tx, STOCK, &changes).await?;
+    append_levels(&tx, &levels).await?;
     tx.commit().await?;
     Ok(still.len())
 }

@@ -14,10 +14,10 @@ use crate::domain::{Delta, Lifetime, Location, Quantity, Reason, StockKey, Text}
 #[serde(deny_unknown_fields)]
 #[schema(as = Count)]
 pub(super) struct CountBody {
-    /// The same as in the path, or left out
+    /// The same as in the path, or left out; a line of an import must have it
     #[validate(custom(function = "check_id"))]
     sku: Option<String>,
-    /// The same as in the path, or left out
+    /// The same as in the path, or left out; a line of an import must have it
     #[validate(custom(function = "check_id"))]
     location: Option<String>,
     /// Pieces on hand, what is reserved among them
@@ -45,7 +45,7 @@ pub(super) struct AdjustmentBody {
 #[serde(deny_unknown_fields)]
 #[schema(as = Location)]
 pub(super) struct LocationBody {
-    /// The same as in the path, or left out
+    /// The same as in the path, or left out; a line of an import must have it
     #[validate(custom(function = "check_id"))]
     id: Option<String>,
     /// What people call it, 1 to 512 characters
@@ -125,26 +125,40 @@ impl CountBody {
     pub(super) fn into_quantity(self, key: &StockKey) -> Result<Quantity, Problem> {
         same(self.sku.as_deref(), &key.sku, "sku")?;
         same(self.location.as_deref(), &key.location, "location")?;
-        Quantity::parse(self.on_hand).map_err(|invalid| refused("/on_hand", invalid))
+        Quantity::parse(self.on_hand).map_err(|invalid| Problem::refused("/on_hand", invalid))
+    }
+
+    /// The stock that a line of an import names itself, and what was counted of it.
+    pub(super) fn into_named(self) -> Result<(StockKey, Quantity), Problem> {
+        let sku = named(self.sku.as_deref(), "sku")?;
+        let key = StockKey { sku, location: named(self.location.as_deref(), "location")? };
+        Ok((key.clone(), self.into_quantity(&key)?))
     }
 }
 
 impl AdjustmentBody {
     /// By how much, and why.
     pub(super) fn into_parts(self) -> Result<(Delta, Option<Reason>), Problem> {
-        let delta = Delta::parse(self.delta).map_err(|invalid| refused("/delta", invalid))?;
+        let delta =
+            Delta::parse(self.delta).map_err(|invalid| Problem::refused("/delta", invalid))?;
         let reason = self.reason.as_deref().map(Reason::parse).transpose();
-        Ok((delta, reason.map_err(|invalid| refused("/reason", invalid))?))
+        Ok((delta, reason.map_err(|invalid| Problem::refused("/reason", invalid))?))
     }
 }
 
 impl LocationBody {
+    /// The location that a line of an import names itself.
+    pub(super) fn into_named(self) -> Result<Location, Problem> {
+        let id = named(self.id.as_deref(), "id")?;
+        self.into_location(id)
+    }
+
     /// The location of this id.
     pub(super) fn into_location(self, id: Id) -> Result<Location, Problem> {
         same(self.id.as_deref(), &id, "id")?;
         let text = |raw: Option<String>, pointer| {
             let text = raw.as_deref().map(Text::parse).transpose();
-            text.map_err(|invalid| refused(pointer, invalid))
+            text.map_err(|invalid| Problem::refused(pointer, invalid))
         };
         Ok(Location {
             id,
@@ -159,19 +173,25 @@ impl LocationBody {
 impl WantedBody {
     /// Of which stock how much is wanted, and for how long.
     pub(super) fn into_parts(self) -> Result<(StockKey, Quantity, Lifetime), Problem> {
-        let id = |raw: &str, pointer| Id::parse(raw).map_err(|invalid| refused(pointer, invalid));
+        let id = |raw: &str, pointer| {
+            Id::parse(raw).map_err(|invalid| Problem::refused(pointer, invalid))
+        };
         let sku = id(&self.sku, "/sku")?;
         let location = id(&self.location, "/location")?;
         let quantity = Quantity::some(self.quantity);
-        let quantity = quantity.map_err(|invalid| refused("/quantity", invalid))?;
+        let quantity = quantity.map_err(|invalid| Problem::refused("/quantity", invalid))?;
         let lifetime = Lifetime::parse(self.expires_in_seconds);
-        let lifetime = lifetime.map_err(|invalid| refused("/expires_in_seconds", invalid))?;
+        let lifetime =
+            lifetime.map_err(|invalid| Problem::refused("/expires_in_seconds", invalid))?;
         Ok((StockKey { sku, location }, quantity, lifetime))
     }
 }
 
-fn refused(pointer: &str, invalid: Invalid) -> Problem {
-    Problem::invalid(format!("{pointer} {invalid}")).field(pointer, invalid.code, invalid.reason)
+/// The name that a line of an import must have.
+fn named(given: Option<&str>, field: &str) -> Result<Id, Problem> {
+    let missing = || Invalid::new("missing-field", format!("missing field `{field}`"));
+    let id = given.ok_or_else(missing).and_then(Id::parse);
+    id.map_err(|invalid| Problem::refused(&format!("/{field}"), invalid))
 }
 
 fn check_id(raw: &str) -> Result<(), ValidationError> {

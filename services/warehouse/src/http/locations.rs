@@ -74,8 +74,9 @@ pub(super) async fn put_location(
     responses(
         (status = 204, description = "deleted"),
         NotDeleted,
-        (status = 409, description = "it has stock, or a request with the same key is still running",
-         body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`has-stock`: its stock must go first; or `still-running`: a \
+         request with the same key is", body = ProblemBody,
+         content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn delete_location(

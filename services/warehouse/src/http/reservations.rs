@@ -28,7 +28,8 @@ const RESERVATIONS: &str = "warehouse.reservations";
         ("Idempotency-Key" = Option<String>, Header, description = "makes repeats harmless"),
     ),
     responses(
-        (status = 201, description = "reserved; `Location` says where it is", body = ReservationBody),
+        (status = 201, description = "reserved; `Location` says where it is",
+         body = ReservationBody),
         NotPut,
         (status = 409, description = "`insufficient-stock`: less is available; or `still-running`: \
          a request with the same key is", body = ProblemBody,

@@ -1,15 +1,15 @@
 //! Reservations: one under its locks, and many that are due.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use contracts::Invalid;
 use deadpool_postgres::ClientWrapper;
 use outbox::Tx;
 use tokio_postgres::Row;
 
-use super::{Held, columns, held, key, level};
+use super::{Held, held, key};
 use crate::{
-    domain::{Level, Quantity, Reservation, State, StockKey},
+    domain::{Quantity, Reservation, State, StockKey},
     error::Error,
     payload::STOCK,
     reservation_id::ReservationId,
@@ -18,9 +18,7 @@ use crate::{
 const LOCK_RESERVATION: &str = include_str!("../../queries/lock_reservation.sql");
 const READ_RESERVATION: &str = include_str!("../../queries/read_reservation.sql");
 const NEXT_DUE: &str = include_str!("../../queries/next_due.sql");
-const LOCK_STOCKS: &str = include_str!("../../queries/lock_stocks.sql");
 const LOCK_DUE: &str = include_str!("../../queries/lock_due.sql");
-const SAVE_STOCKS: &str = include_str!("../../queries/save_stocks.sql");
 const EXPIRE_RESERVATIONS: &str = include_str!("../../queries/expire_reservations.sql");
 const PRUNE_RESERVATIONS: &str = include_str!("../../queries/prune_reservations.sql");
 const PRUNE_ADJUSTMENTS: &str = include_str!("../../queries/prune_adjustments.sql");
@@ -84,16 +82,6 @@ pub(crate) async fn next_due(client: &ClientWrapper, limit: i64) -> Result<Vec<D
     due.collect()
 }
 
-/// Takes the locks of this stock in order; what does not exist is left out.
-pub(crate) async fn lock_stocks(
-    tx: &Tx<'_>,
-    keys: impl IntoIterator<Item = &StockKey>,
-) -> Result<BTreeMap<StockKey, Level>, Error> {
-    let (skus, locations) = columns(keys);
-    let rows = tx.query(LOCK_STOCKS, &[&skus, &locations]).await?;
-    rows.iter().map(|row| Ok((key(row)?, level(row)?))).collect()
-}
-
 /// Those of these reservations that are still open and due; their stock is locked.
 pub(crate) async fn lock_due(
     tx: &Tx<'_>,
@@ -105,18 +93,6 @@ pub(crate) async fn lock_due(
         .iter()
         .map(|row| Ok((row.try_get::<_, uuid::Uuid>("id")?.into(), key(row)?, quantity(row)?)));
     due.collect()
-}
-
-/// Stores what is in stock at many places, all locked.
-pub(crate) async fn save_stocks(
-    tx: &Tx<'_>,
-    levels: &BTreeMap<StockKey, Level>,
-) -> Result<(), Error> {
-    let (skus, locations) = columns(levels.keys());
-    let on_hand: Vec<i64> = levels.values().map(|level| level.on_hand()).collect();
-    let reserved: Vec<i64> = levels.values().map(|level| level.reserved()).collect();
-    tx.execute(SAVE_STOCKS, &[&skus, &locations, &on_hand, &reserved]).await?;
-    Ok(())
 }
 
 /// Ends these reservations, all locked.

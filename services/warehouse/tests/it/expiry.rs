@@ -19,7 +19,7 @@ async fn a_reservation_ends_at_its_time_and_its_stock_is_published() -> anyhow::
     let path = world.reserve(2, 60).await.header("location").to_owned();
     let Turn::Idle(Some(wait)) = turn(&world).await? else { panic!("nothing is due") };
     assert!((Duration::from_secs(50)..=Duration::from_secs(60)).contains(&wait), "{wait:?}");
-    world.pass(60).await?;
+    world.pass(60.0).await?;
     assert_eq!(turn(&world).await?, Turn::Expired(1));
     assert_eq!(world.level().await, (5, 0, 5));
     assert_eq!(world.get(&path).await.json()["state"], "expired");
@@ -32,7 +32,7 @@ async fn one_whose_time_is_over_cannot_be_used_though_nobody_took_it_back() -> a
     let world = World::create().await?;
     world.count(5).await;
     let path = world.reserve(2, 60).await.header("location").to_owned();
-    world.pass(60).await?;
+    world.pass(60.0).await?;
     assert_eq!(world.get(&path).await.json()["state"], "expired");
     let sold = world.post(&format!("{path}/fulfilment"), "").await;
     assert_eq!(sold.problem(), (410, "reservation-ended".to_owned()));
@@ -94,5 +94,47 @@ async fn the_worker_wakes_for_a_new_reservation_and_at_its_end() -> anyhow::Resu
     let (worked, traded) = tokio::join!(worker, trade);
     worked.map_err(|error| anyhow::anyhow!(error))?;
     traded?;
+    world.assert_sound().await
+}
+
+#[tokio::test]
+async fn what_ended_is_told_for_a_day_and_adjustments_are_kept_for_thirty() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    world.count(9).await;
+    let [old, recent, open] = [
+        world.reserve(1, 600).await.header("location").to_owned(),
+        world.reserve(1, 600).await.header("location").to_owned(),
+        world.reserve(1, 600).await.header("location").to_owned(),
+    ];
+    for ended in [&old, &recent] {
+        assert_eq!(world.delete(ended).await.status, 204);
+    }
+    let adjustments = format!("{}/adjustments", crate::world::STOCK);
+    for _ in 0..2 {
+        world.post(&adjustments, r#"{"delta":-1}"#).await;
+    }
+    let client = world.database.connect().await?;
+    let id = old.rsplit('/').next().unwrap_or_default();
+    let age = "update warehouse.reservation set ended_at = now() - interval '25 hours'
+        where id::text = $1";
+    assert_eq!(client.execute(age, &[&id]).await?, 1);
+    let age = "update warehouse.adjustment set made_at = now() - interval '31 days' where id = 1";
+    assert_eq!(client.execute(age, &[]).await?, 1);
+
+    let stop = CancellationToken::new();
+    let forgetting = warehouse::prune(world.pool.clone(), stop.clone());
+    let checks = async {
+        testkit::eventually("the old ones are forgotten", || async {
+            let left = "select count(*) as n from warehouse.adjustment";
+            let left: i64 = client.query_one(left, &[]).await?.get("n");
+            Ok(world.get(&old).await.status == 404 && left == 1)
+        })
+        .await;
+        stop.cancel();
+    };
+    let (forgotten, ()) = tokio::join!(forgetting, checks);
+    forgotten.map_err(|error| anyhow::anyhow!(error))?;
+    assert_eq!(world.get(&recent).await.json()["state"], "released");
+    assert_eq!(world.get(&open).await.json()["state"], "open");
     world.assert_sound().await
 }

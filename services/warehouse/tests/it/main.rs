@@ -6,6 +6,7 @@ mod contract;
 mod document;
 mod expiry;
 mod faults;
+mod imports;
 mod locations;
 mod mesh;
 mod program;

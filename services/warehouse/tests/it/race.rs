@@ -51,14 +51,16 @@ async fn a_reservation_that_is_fulfilled_released_and_expires_at_once_ends_once(
     let world = World::create().await?;
     world.count(1_000).await;
     let mut seen = std::collections::BTreeMap::new();
-    for round in 0..40 {
+    for round in 0..60 {
         let (on_hand, _, _) = world.level().await;
         let path = world.reserve(1, 1).await.header("location").to_owned();
         let fulfilment = format!("{path}/fulfilment");
         let (worker, another) = (world.expiry(), world.expiry());
-        // In half of the rounds the time is over before the holders come, so each way is met.
-        if round % 2 == 0 {
-            assert_eq!(world.pass(1).await?, 1);
+        // The time is over before the holders come, ends while they come, or lasts.
+        match round % 3 {
+            0 => assert_eq!(world.pass(1.0).await?, 1),
+            1 => assert_eq!(world.pass(0.985).await?, 1),
+            _ => {}
         }
         let (sold, released, first, second) = tokio::join!(
             world.post(&fulfilment, ""),

@@ -80,8 +80,7 @@ async fn a_reservation_that_never_was_is_not_found() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_condition_on_the_end_of_a_reservation_names_the_state_of_its_stock() -> anyhow::Result<()>
-{
+async fn a_condition_on_the_end_of_a_reservation_names_its_stock() -> anyhow::Result<()> {
     let world = World::create().await?;
     let old = world.count(5).await;
     let path = world.reserve(2, 60).await.header("location").to_owned();

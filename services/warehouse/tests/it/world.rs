@@ -97,11 +97,11 @@ impl World {
     }
 
     /// Moves the time of all open reservations so many seconds back, as if they had passed.
-    pub(crate) async fn pass(&self, seconds: i32) -> anyhow::Result<u64> {
+    pub(crate) async fn pass(&self, seconds: f64) -> anyhow::Result<u64> {
         let client = self.database.connect().await?;
         let pass = "update warehouse.reservation set expires_at = expires_at - $1 * '1 s'::interval
             where state = 'open'";
-        Ok(client.execute(pass, &[&f64::from(seconds)]).await?)
+        Ok(client.execute(pass, &[&seconds]).await?)
     }
 
     /// How many locations, stock rows, reservations, published records, changes and kept answers
