@@ -8,16 +8,12 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use outbox::Tx;
+use records::Error;
 use service_kit::{BoxError, chain};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    commands::decide_all,
-    domain::Time,
-    error::Error,
-    store::{self, Locked},
-};
+use crate::{commands, domain::Time, store};
 
 /// It looks at least this often, for what other processes wrote.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -81,11 +77,10 @@ async fn turn(pool: &Pool) -> Result<Duration, Error> {
     let client = pool.get().await?;
     loop {
         let tx = Tx::begin(&client);
-        let Locked { mut terms, now } =
-            store::take_due(&tx, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
-        let taken = terms.len();
+        let due = store::take_due(&tx, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
+        let taken = due.terms.len();
         if taken > 0 {
-            decide_all(&tx, &mut terms, now).await?;
+            commands::turn(&tx, due).await?;
         }
         tx.commit().await?;
         if taken < BATCH {

@@ -21,7 +21,7 @@ impl Desk {
         Self { pool, boundaries: Arc::default() }
     }
 
-    /// Publishes every price that a promotion changes, at the moment at which it does, until `stop`.
+    /// Publishes every price that a promotion changes, at that moment, until `stop`.
     pub async fn keep_boundaries(self, stop: CancellationToken) -> Result<(), BoxError> {
         self.boundaries.keep(&self.pool, &stop).await
     }

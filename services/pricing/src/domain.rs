@@ -33,9 +33,9 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// Takes back what this promotion offered.
-    pub(crate) fn withdraw(&mut self, promotion: &Id) {
-        self.offers.retain(|offer| offer.promotion != *promotion);
+    /// Takes back what these promotions offered.
+    pub(crate) fn withdraw(&mut self, promotions: &[&Id]) {
+        self.offers.retain(|offer| !promotions.contains(&&offer.promotion));
     }
 
     /// Forgets what has ended: nothing is decided by it any more.
@@ -75,7 +75,7 @@ mod tests {
         terms.forget(at(10));
         assert_eq!(terms.offers, [offer("partly", &[(20, 30)])]);
         assert_eq!(terms.effective(at(10)), before);
-        terms.withdraw(&Id::parse("partly").unwrap());
+        terms.withdraw(&[&Id::parse("partly").unwrap()]);
         assert_eq!(terms.offers, []);
     }
 }

@@ -7,18 +7,19 @@ use axum::{
     routing::get,
 };
 use contracts::Id;
-use records::{NotDeleted, NotPut, NotRead, Request, id, read, shown, written};
+use records::{
+    Error, ImportBody, NotDeleted, NotImported, NotPut, NotRead, Request, Upload, id, import, read,
+    shown, uploads, written,
+};
 use service_kit::{Precondition, Problem, ProblemBody};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-mod bodies;
-
-use self::bodies::{PriceBody, PricePart, PromotionBody};
 use crate::{
+    bodies::{PriceBody, PricePart, PromotionBody},
     commands,
     desk::Desk,
-    error::Error,
+    imports::{Prices, Promotions},
     payload::{PRICES, PROMOTIONS},
     store,
 };
@@ -49,6 +50,8 @@ fn described() -> OpenApiRouter<Desk> {
     OpenApiRouter::with_openapi(document)
         .routes(routes!(get_price, put_price, delete_price))
         .routes(routes!(get_promotion, put_promotion, delete_promotion))
+        .merge(uploads(OpenApiRouter::new().routes(routes!(import_prices))))
+        .merge(uploads(OpenApiRouter::new().routes(routes!(import_promotions))))
 }
 
 /// Reads a price, with what holds now and until when
@@ -218,4 +221,39 @@ async fn delete_promotion(
     let client = desk.pool.get().await.map_err(Error::from)?;
     let delete = commands::delete_promotion(&client, &desk.boundaries, &promotion, &demands);
     Ok(written(delete.await?, &request))
+}
+
+/// Imports prices, one in each line
+#[utoipa::path(
+    post, path = "/api/v1/prices/import", tag = "prices",
+    request_body(
+        description = "`sku`, `currency` and `amount` in each line",
+        content((String = "application/x-ndjson"), (String = "text/csv")),
+    ),
+    params(("Idempotency-Key" = Option<String>, Header, description = "makes it resumable")),
+    responses(
+        (status = 200, description = "what became of the lines", body = ImportBody),
+        NotImported,
+    )
+)]
+async fn import_prices(State(desk): State<Desk>, upload: Upload) -> Result<Response, Problem> {
+    import(&desk.pool, &Prices, upload).await
+}
+
+/// Imports promotions, one in each line
+#[utoipa::path(
+    post, path = "/api/v1/promotions/import", tag = "promotions",
+    request_body(
+        description = "`id`, `skus`, `percent_off` and `periods` in each line; in CSV skus are \
+            joined by `|`, and so are periods, each as `start/end`",
+        content((String = "application/x-ndjson"), (String = "text/csv")),
+    ),
+    params(("Idempotency-Key" = Option<String>, Header, description = "makes it resumable")),
+    responses(
+        (status = 200, description = "what became of the lines", body = ImportBody),
+        NotImported,
+    )
+)]
+async fn import_promotions(State(desk): State<Desk>, upload: Upload) -> Result<Response, Problem> {
+    import(&desk.pool, &Promotions, upload).await
 }

@@ -4,18 +4,20 @@
 //! Publishes: `pricing.prices` and `pricing.promotions`.
 //! Consumes: `catalog.products`.
 //! Serves: `GET`, `PUT` and `DELETE /api/v1/prices/{sku}` and `/api/v1/promotions/{id}`,
-//! `GET /openapi.json`, `GET /sync/status`.
+//! `POST /api/v1/prices/import` and `/api/v1/promotions/import`, `GET /openapi.json`,
+//! `GET /sync/status`.
 //! Promise: amounts are exact; a price that a promotion changes is published at that moment, or
 //! right after the start where nobody ran at that moment; a price and its change are stored
 //! together or not at all.
 
+mod bodies;
 mod boundaries;
 mod commands;
 mod config;
 mod desk;
 mod domain;
-mod error;
 mod http;
+mod imports;
 mod payload;
 mod projections;
 mod store;

@@ -1,23 +1,29 @@
 //! Rows to domain and back; the only file that runs SQL.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use contracts::{Id, Invalid, Key, Version};
 use deadpool_postgres::{ClientWrapper, Transaction};
 use outbox::Tx;
-use records::{Before, Published};
+use records::{Before, Error, Published, Reference};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{Row, types::Json};
+use service_kit::BoxError;
+use tokio_postgres::{
+    Row,
+    types::{FromSql, Json, Type},
+};
 
 use crate::{
     domain::{Amount, Currency, Offer, Percent, Period, Price, Promotion, Terms, Time},
-    error::Error,
     payload::{PRICES, PROMOTIONS},
 };
 
 const SAVE_PRICE: &str = include_str!("../queries/save_price.sql");
 const DELETE_PRICE: &str = include_str!("../queries/delete_price.sql");
+const SAVE_PRICES: &str = include_str!("../queries/save_prices.sql");
+const READ_PRICES: &str = include_str!("../queries/read_prices.sql");
+const READ_PUBLISHED: &str = include_str!("../queries/read_published.sql");
 const READ_PRICE: &str = include_str!("../queries/read_price.sql");
 const LOCK_PRICES: &str = include_str!("../queries/lock_prices.sql");
 const SAVE_TERMS: &str = include_str!("../queries/save_terms.sql");
@@ -26,6 +32,10 @@ const DELETE_PROMOTION: &str = include_str!("../queries/delete_promotion.sql");
 const TAKE_DUE: &str = include_str!("../queries/take_due.sql");
 const NEXT_DUE: &str = include_str!("../queries/next_due.sql");
 const WRITE_PRODUCTS: &str = include_str!("../queries/write_products.sql");
+
+/// The most rows of one statement, so that none is long; many promotions of one file may name many
+/// products.
+pub(crate) const ROWS_MAX: usize = 1_000;
 
 /// Rows that this transaction holds, in no order, and the time by which they are decided.
 #[derive(Debug)]
@@ -63,7 +73,7 @@ pub(crate) async fn save_price(tx: &Tx<'_>, sku: &Id, price: Price) -> Result<Sa
 }
 
 pub(crate) async fn delete_price(tx: &Tx<'_>, sku: &Id) -> Result<Before, Error> {
-    Ok(Before::of(&tx.query_one(DELETE_PRICE, &[&sku.as_str(), &PRICES]).await?)?)
+    Before::of(&tx.query_one(DELETE_PRICE, &[&sku.as_str(), &PRICES]).await?)
 }
 
 /// The price as it was published.
@@ -84,9 +94,47 @@ fn waits_for(row: &Row, sku: &Id) -> Result<Option<String>, Error> {
     Ok((!is_known).then(|| format!("catalog.products/{sku}")))
 }
 
+/// What these products cost so far, and whether they are known here, in their order; not locked.
+pub(crate) async fn read_prices(
+    tx: &Tx<'_>,
+    prices: &[(Id, Price)],
+) -> Result<Vec<(Option<Price>, Reference)>, Error> {
+    let skus: Vec<_> = prices.iter().map(|(sku, _)| sku.as_str()).collect();
+    let rows = tx.query(READ_PRICES, &[&skus]).await?;
+    let found = rows.iter().map(|row| {
+        let is_known: bool = row.try_get("is_known")?;
+        Ok((price(row)?, if is_known { Reference::Known } else { Reference::Awaited }))
+    });
+    found.collect()
+}
+
+/// Stores these prices; locks their rows in order.
+pub(crate) async fn save_prices(tx: &Tx<'_>, prices: &[&(Id, Price)]) -> Result<Locked, Error> {
+    let skus: Vec<_> = prices.iter().map(|(sku, _)| sku.as_str()).collect();
+    let codes: Vec<_> = prices.iter().map(|(_, price)| price.currency.code()).collect();
+    let amounts: Vec<_> = prices.iter().map(|(_, price)| price.amount.value()).collect();
+    locked(&tx.query(SAVE_PRICES, &[&skus, &codes, &amounts]).await?)
+}
+
+/// What is published of a topic under these keys.
+pub(crate) async fn read_published(
+    tx: &Tx<'_>,
+    topic: &str,
+    keys: &[&str],
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let rows = tx.query(READ_PUBLISHED, &[&topic, &keys]).await?;
+    rows.iter().map(|row| Ok((row.try_get("key")?, row.try_get("payload")?))).collect()
+}
+
 /// Locks the rows of these products, in order, whether or not they have a price.
 pub(crate) async fn lock_prices(tx: &Tx<'_>, skus: &[&str]) -> Result<Locked, Error> {
-    locked(&tx.query(LOCK_PRICES, &[&skus]).await?)
+    let mut all = Locked { terms: Vec::new(), now: Time::UNIX_EPOCH };
+    for skus in skus.chunks(ROWS_MAX) {
+        let some = locked(&tx.query(LOCK_PRICES, &[&skus]).await?)?;
+        all.terms.extend(some.terms);
+        all.now = all.now.max(some.now);
+    }
+    Ok(all)
 }
 
 /// Keeps what promotions offer, and until when the price holds, of rows that were locked.
@@ -94,11 +142,13 @@ pub(crate) async fn save_terms(
     tx: &Tx<'_>,
     changed: &[(&Terms, Option<Time>)],
 ) -> Result<(), Error> {
-    let skus: Vec<_> = changed.iter().map(|(terms, _)| terms.sku.as_str()).collect();
-    let offers = changed.iter().map(|(terms, _)| terms.offers.iter().map(OfferRow::from));
-    let offers: Vec<_> = offers.map(|offers| Json(offers.collect::<Vec<_>>())).collect();
-    let until: Vec<_> = changed.iter().map(|(_, until)| *until).collect();
-    tx.execute(SAVE_TERMS, &[&skus, &offers, &until]).await?;
+    for changed in changed.chunks(ROWS_MAX) {
+        let skus: Vec<_> = changed.iter().map(|(terms, _)| terms.sku.as_str()).collect();
+        let offers = changed.iter().map(|(terms, _)| terms.offers.iter().map(OfferRow::from));
+        let offers: Vec<_> = offers.map(|offers| Json(offers.collect::<Vec<_>>())).collect();
+        let until: Vec<_> = changed.iter().map(|(_, until)| *until).collect();
+        tx.execute(SAVE_TERMS, &[&skus, &offers, &until]).await?;
+    }
     Ok(())
 }
 
@@ -160,26 +210,51 @@ fn locked(rows: &[Row]) -> Result<Locked, Error> {
 }
 
 fn terms(row: &Row) -> Result<Terms, Error> {
-    let sku: String = row.try_get("sku")?;
-    let stored = |rule| Error::Stored { sku: sku.clone(), rule };
-    let (currency, amount): (Option<&str>, Option<Decimal>) =
-        (row.try_get("currency")?, row.try_get("amount")?);
-    let price = currency.zip(amount).map(|(code, amount)| price(code, amount));
-    let Json(offers): Json<Vec<OfferRow>> = row.try_get("offers")?;
-    let offers = offers.into_iter().map(Offer::try_from).collect::<Result<_, _>>();
-    Ok(Terms {
-        price: price.transpose().map_err(stored)?,
-        offers: offers.map_err(stored)?,
-        sku: Id::parse(&sku).map_err(stored)?,
-    })
+    let Stored(sku) = row.try_get("sku")?;
+    let Json(offers): Json<Vec<StoredOffer>> = row.try_get("offers")?;
+    let offers = offers.into_iter().map(|StoredOffer(offer)| offer).collect();
+    Ok(Terms { sku, price: price(row)?, offers })
 }
 
-fn price(code: &str, amount: Decimal) -> Result<Price, Invalid> {
-    let currency = Currency::parse(code)?;
-    Ok(Price { currency, amount: Amount::parse(&amount.to_string(), currency)? })
+fn price(row: &Row) -> Result<Option<Price>, Error> {
+    let currency: Option<Stored<Currency>> = row.try_get("currency")?;
+    let amount: Option<Decimal> = row.try_get("amount")?;
+    Ok(currency.zip(amount).map(|(Stored(currency), amount)| Price {
+        currency,
+        amount: Amount::stored(amount, currency),
+    }))
+}
+
+/// A value as the database holds it: read by its rules again.
+#[derive(Debug)]
+struct Stored<T>(T);
+
+impl<'a> FromSql<'a> for Stored<Id> {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        Ok(Self(Id::parse(<&str>::from_sql(kind, raw)?)?))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        <&str as FromSql<'a>>::accepts(kind)
+    }
+}
+
+impl<'a> FromSql<'a> for Stored<Currency> {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        Ok(Self(Currency::parse(<&str>::from_sql(kind, raw)?)?))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        <&str as FromSql<'a>>::accepts(kind)
+    }
 }
 
 /// An offer as it lies in the row of its product.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "OfferRow")]
+struct StoredOffer(Offer);
+
+/// The same before it is read by its rules.
 #[derive(Debug, Serialize, Deserialize)]
 struct OfferRow {
     promotion: String,
@@ -210,15 +285,15 @@ impl From<&Period> for PeriodRow {
     }
 }
 
-impl TryFrom<OfferRow> for Offer {
+impl TryFrom<OfferRow> for StoredOffer {
     type Error = Invalid;
 
     fn try_from(row: OfferRow) -> Result<Self, Invalid> {
         let periods = row.periods.iter().map(|row| Period::new(row.starts_at, row.ends_at));
-        Ok(Self {
+        Ok(Self(Offer {
             promotion: Id::parse(&row.promotion)?,
             percent_off: Percent::parse(&row.percent_off)?,
             periods: periods.collect::<Result<_, _>>()?,
-        })
+        }))
     }
 }

@@ -31,6 +31,12 @@ impl Amount {
         Ok(Self(written.with_decimals(currency.decimals())))
     }
 
+    /// An amount that was parsed before it was stored.
+    pub(crate) fn stored(mut amount: Decimal, currency: Currency) -> Self {
+        amount.rescale(currency.decimals());
+        Self(amount)
+    }
+
     /// What is left of it after this discount, rounded to the currency's decimals; a half goes to
     /// the even neighbour, so that many roundings do not add up to one side.
     pub(crate) fn less(self, off: Percent) -> Self {
@@ -221,7 +227,9 @@ mod tests {
         /// In whole numbers: twice the distance from the exact value is at most one unit, and at
         /// exactly one unit the result is even.
         #[test]
-        fn what_is_left_is_the_nearest_amount(minor in 0_i64..=99_999_999_999_999, off in 1_i64..=10_000) {
+        fn what_is_left_is_the_nearest_amount(
+            minor in 0_i64..=99_999_999_999_999, off in 1_i64..=10_000,
+        ) {
             let all = Amount(Decimal::new(minor, 2));
             let left = all.less(Percent(Decimal::new(off, 2)));
             prop_assert_eq!(left.value().scale(), 2);

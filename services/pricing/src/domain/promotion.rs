@@ -65,7 +65,7 @@ impl Period {
     }
 }
 
-/// Accepts a moment of RFC 3339 with a full date of the years 1970 to 9999 and at most six decimals.
+/// Accepts a moment of RFC 3339 of the years 1970 to 9999, with at most six decimals.
 pub(crate) fn time(raw: &str) -> Result<Time, Invalid> {
     let read = DateTime::parse_from_rfc3339(raw).map(|time| time.to_utc()).ok();
     // A leap second is a moment that no clock here shows.

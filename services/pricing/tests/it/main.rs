@@ -4,6 +4,13 @@
 
 mod boundaries;
 mod concurrency;
+mod contract;
 mod document;
+mod imports;
+mod mesh;
+mod program;
+mod proxy;
 mod records;
+mod refusals;
+mod round_trips;
 mod world;

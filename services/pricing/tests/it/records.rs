@@ -133,8 +133,7 @@ async fn the_tag_is_version_and_digest_of_the_published_bytes() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn a_write_over_a_state_that_was_not_seen_is_refused_and_leaves_nothing() -> anyhow::Result<()>
-{
+async fn a_write_over_an_unseen_state_is_refused_and_leaves_nothing() -> anyhow::Result<()> {
     let world = World::create().await?;
     let seen = world.price("a", "10.00").await;
     let path = "/api/v1/prices/a";

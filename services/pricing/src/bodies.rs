@@ -16,7 +16,7 @@ use crate::domain::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewPrice)]
-pub(super) struct PriceBody {
+pub(crate) struct PriceBody {
     /// The same as in the path, or left out
     sku: Option<String>,
     /// ISO 4217, in capitals
@@ -29,7 +29,7 @@ pub(super) struct PriceBody {
 #[derive(ToSchema)]
 #[schema(as = Price)]
 #[expect(dead_code, reason = "describes the answer in the document only")]
-pub(super) struct PricePart {
+pub(crate) struct PricePart {
     /// The product
     sku: String,
     /// ISO 4217
@@ -50,7 +50,7 @@ pub(super) struct PricePart {
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Promotion)]
-pub(super) struct PromotionBody {
+pub(crate) struct PromotionBody {
     /// The same as in the path, or left out
     #[validate(custom(function = "check_id"))]
     id: Option<String>,
@@ -71,7 +71,7 @@ pub(super) struct PromotionBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Period)]
-pub(super) struct PeriodBody {
+pub(crate) struct PeriodBody {
     /// RFC 3339
     starts_at: String,
     /// RFC 3339
@@ -79,8 +79,13 @@ pub(super) struct PeriodBody {
 }
 
 impl PriceBody {
+    /// The SKU of a line, which has no path.
+    pub(crate) fn own_sku(&self) -> Result<Id, Problem> {
+        own(self.sku.as_deref(), "sku")
+    }
+
     /// The price of this SKU; the body was validated, so what is left is what involves the path.
-    pub(super) fn price(&self, sku: &Id) -> Result<Price, Problem> {
+    pub(crate) fn price(&self, sku: &Id) -> Result<Price, Problem> {
         same(self.sku.as_deref(), sku, "sku")?;
         self.parse().map_err(|(pointer, invalid)| Problem::refused(pointer, invalid))
     }
@@ -105,8 +110,13 @@ impl Validate for PriceBody {
 }
 
 impl PromotionBody {
+    /// The id of a line, which has no path.
+    pub(crate) fn own_id(&self) -> Result<Id, Problem> {
+        own(self.id.as_deref(), "id")
+    }
+
     /// The promotion of this id; the body was validated, so what is left is what involves the path.
-    pub(super) fn into_promotion(self, id: Id) -> Result<Promotion, Problem> {
+    pub(crate) fn into_promotion(self, id: Id) -> Result<Promotion, Problem> {
         same(self.id.as_deref(), &id, "id")?;
         let skus = self.skus.0.iter().map(|raw| Id::parse(raw));
         let skus = skus.collect::<Result<_, _>>();
@@ -128,6 +138,12 @@ impl PeriodBody {
         let ends_at = time(&self.ends_at).map_err(|invalid| ("ends_at", invalid))?;
         Period::new(starts_at, ends_at).map_err(|invalid| ("ends_at", invalid))
     }
+}
+
+fn own(given: Option<&str>, field: &str) -> Result<Id, Problem> {
+    let missing = || Invalid::new("missing-field", format!("missing field `{field}`"));
+    let id = given.ok_or_else(missing).and_then(Id::parse);
+    id.map_err(|invalid| Problem::refused(&format!("/{field}"), invalid))
 }
 
 fn same(given: Option<&str>, in_path: &Id, field: &str) -> Result<(), Problem> {
@@ -156,7 +172,7 @@ fn check_count(count: usize, max: usize) -> Result<(), Invalid> {
 /// SKUs, each once.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Skus(Vec<String>);
+pub(crate) struct Skus(Vec<String>);
 
 impl Validate for Skus {
     fn validate(&self) -> Result<(), ValidationErrors> {
@@ -177,7 +193,7 @@ impl Validate for Skus {
 /// Periods in any order.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Periods(Vec<PeriodBody>);
+pub(crate) struct Periods(Vec<PeriodBody>);
 
 impl Validate for Periods {
     fn validate(&self) -> Result<(), ValidationErrors> {
