@@ -39,7 +39,7 @@ impl Link {
         command: &Cmd,
         limit: Duration,
     ) -> RedisResult<T> {
-        let dialling = timeout(limit, self.connection(limit)).await;
+        let dialling = timeout(limit, self.connection()).await;
         let (number, mut connection) = dialling.unwrap_or_else(|_| Err(too_late()))?;
         let asking = timeout(limit, command.query_async(&mut connection)).await;
         let answer = asking.unwrap_or_else(|_| Err(too_late()));
@@ -49,12 +49,12 @@ impl Link {
         answer
     }
 
-    async fn connection(&self, limit: Duration) -> RedisResult<(u64, MultiplexedConnection)> {
+    async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
         let mut current = self.current.lock().await;
         if let Some(connection) = &current.connection {
             return Ok((current.dialled, connection.clone()));
         }
-        let connection = dial(&self.client, limit).await?;
+        let connection = dial(&self.client, None).await?;
         current.dialled += 1;
         current.connection = Some(connection.clone());
         Ok((current.dialled, connection))
@@ -68,11 +68,14 @@ impl Link {
     }
 }
 
-/// A connection of one's own, whose commands are answered within the limit or fail.
-pub(super) async fn dial(client: &Client, limit: Duration) -> RedisResult<MultiplexedConnection> {
+/// A new connection, whose commands are answered within the limit, if there is one, or fail.
+pub(super) async fn dial(
+    client: &Client,
+    limit: Option<Duration>,
+) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(limit));
+        .set_response_timeout(limit);
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 

@@ -117,7 +117,7 @@ impl Reading {
     /// The group begins with everything that is kept: it may replace one that was lost with some
     /// entries unread, and what is known already costs a comparison.
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let mut connection = link::dial(&self.redis.client, ANSWER_TIMEOUT).await?;
+        let mut connection = link::dial(&self.redis.client, Some(ANSWER_TIMEOUT)).await?;
         let mut create = Cmd::new();
         create.arg("XGROUP").arg("CREATE").arg(self.stream.as_str()).arg(&self.redis.group);
         create.arg("0").arg("MKSTREAM");

@@ -1,11 +1,7 @@
 //! What Syncline relies on in the real sidecar beside the promises of all transports.
-//!
-//! All tests share the streams of one broker and one consumer group, so they take turns, and each
-//! marks its messages to know them from what earlier ones left behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::Request;
@@ -16,21 +12,20 @@ use bytes::Bytes;
 use contracts::{Lane, Problem, Stream, Topic};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secrecy::SecretString;
-use testkit::{Servers, eventually};
-use tokio::sync::Mutex;
+use testkit::{RedisServer, eventually};
 
+use crate::conformance::event;
+use crate::conformance::world::TURNS;
 use crate::sidecar::{APP_TOKEN, Host, Sidecar};
 use crate::{Recorder, products};
-
-static TURNS: Mutex<()> = Mutex::const_new(());
 
 /// A relay's bus, and a consumer whose handler is the recorder, if any.
 struct Mesh {
     relay: Bus,
-    marker: String,
     sidecars: [Sidecar; 2],
     /// Serves the consumer for as long as the mesh lives.
     _host: Host,
+    _broker: RedisServer,
 }
 
 impl Mesh {
@@ -43,7 +38,8 @@ impl Mesh {
         recorder: Option<&Arc<Recorder>>,
         wrap: impl FnOnce(Router, Bus) -> Router,
     ) -> anyhow::Result<Self> {
-        let mut host = Host::new(&Servers::from_env()?.redis_url)?;
+        let broker = RedisServer::streams().await?;
+        let mut host = Host::new(&broker.url())?;
         let inbound = Bus::none().with_app_token(SecretString::from(APP_TOKEN));
         if let Some(recorder) = recorder {
             for topic in [products(), Topic::parse("catalog.categories")?] {
@@ -53,31 +49,16 @@ impl Mesh {
         let port = host.serve(wrap(inbound.routes(), inbound.clone())).await?;
         let consuming = host.sidecar("search-indexer", port).await?;
         let publishing = host.sidecar("relay", 1).await?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
         Ok(Self {
             relay: publishing.bus()?,
-            marker: format!("run-{now}"),
             sidecars: [consuming, publishing],
             _host: host,
+            _broker: broker,
         })
-    }
-
-    /// An event whose numbers do not survive a detour through floating point.
-    fn event(&self, subject: &str) -> String {
-        format!(r#"{{"specversion":"1.0","id":"{}/{subject}","source":"catalog","#, self.marker,)
-            + r#""type":"syncline.test","datacontenttype":"application/json","#
-            + r#""traceid":"","traceparent":"","#
-            + r#""data":{"z":12345678901234567890,"price":"10.10","rate":10.10,"#
-            + r#""big":"12345678901234567890",  "a":"\u0041 é"}}"#
     }
 
     async fn publish(&self, lane: Lane, event: &str) -> Result<(), bus::Error> {
         publish(&self.relay, &Stream::new(&products(), lane), lane, event).await
-    }
-
-    fn ours(&self, recorder: &Recorder) -> Vec<String> {
-        let bodies = recorder.bodies().into_iter();
-        bodies.filter(|body| body.contains(&self.marker)).collect()
     }
 }
 
@@ -106,9 +87,9 @@ async fn what_comes_before_its_handler_is_not_lost() -> anyhow::Result<()> {
         }))
     };
     let mesh = Mesh::start_with(None, watch).await?;
-    let event = mesh.event("early");
-    mesh.publish(Lane::Normal, &event).await?;
-    eventually("it is taken", || async { Ok(mesh.ours(&recorder) == [event.clone()]) }).await;
+    let early = event("early");
+    mesh.publish(Lane::Normal, &early).await?;
+    eventually("it is taken", || async { Ok(recorder.bodies() == [early.clone()]) }).await;
     assert!(refusals.load(Ordering::SeqCst) >= 1);
     Ok(())
 }
@@ -122,21 +103,21 @@ async fn tokens_and_scopes_keep_strangers_out() -> anyhow::Result<()> {
     let stream = Stream::new(&products(), Lane::Normal);
 
     let stranger = publishing.bus_with("wrong", APP_TOKEN)?;
-    publish(&stranger, &stream, Lane::Normal, &mesh.event("stranger")).await.unwrap_err();
+    publish(&stranger, &stream, Lane::Normal, &event("stranger")).await.unwrap_err();
     let question = stranger.peer("search-indexer").request(Method::GET, "/").send().await?;
     assert_eq!(question.status(), StatusCode::UNAUTHORIZED);
 
     let consumer = consuming.bus()?;
-    publish(&consumer, &stream, Lane::Normal, &mesh.event("forged")).await.unwrap_err();
+    publish(&consumer, &stream, Lane::Normal, &event("forged")).await.unwrap_err();
     let other = Stream::parse("catalog.secrets.normal")?;
-    publish(&mesh.relay, &other, Lane::Normal, &mesh.event("unlisted")).await.unwrap_err();
-    let lane = publish(&mesh.relay, &stream, Lane::Bulk, &mesh.event("wrong lane")).await;
+    publish(&mesh.relay, &other, Lane::Normal, &event("unlisted")).await.unwrap_err();
+    let lane = publish(&mesh.relay, &stream, Lane::Bulk, &event("wrong lane")).await;
     lane.unwrap_err();
 
-    let honest = mesh.event("honest");
+    let honest = event("honest");
     mesh.publish(Lane::Normal, &honest).await?;
-    eventually("it is taken", || async { Ok(!mesh.ours(&recorder).is_empty()) }).await;
-    assert_eq!(mesh.ours(&recorder), [honest]);
+    eventually("it is taken", || async { Ok(!recorder.bodies().is_empty()) }).await;
+    assert_eq!(recorder.bodies(), [honest]);
     assert!(publishing.bus_with("", APP_TOKEN).is_err());
     Ok(())
 }
@@ -144,7 +125,8 @@ async fn tokens_and_scopes_keep_strangers_out() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_service_with_another_app_token_refuses_its_sidecar() -> anyhow::Result<()> {
     let _turn = TURNS.lock().await;
-    let mut host = Host::new(&Servers::from_env()?.redis_url)?;
+    let broker = RedisServer::streams().await?;
+    let mut host = Host::new(&broker.url())?;
     let recorder = Recorder::content();
     let refusals = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&refusals);
@@ -175,7 +157,8 @@ async fn a_service_with_another_app_token_refuses_its_sidecar() -> anyhow::Resul
 async fn a_question_reaches_its_peer_with_headers_body_and_problem_unchanged() -> anyhow::Result<()>
 {
     let _turn = TURNS.lock().await;
-    let mut host = Host::new(&Servers::from_env()?.redis_url)?;
+    let broker = RedisServer::streams().await?;
+    let mut host = Host::new(&broker.url())?;
     let echo = any(async |headers: HeaderMap, request: Request| {
         let text = |name| headers[name].to_str().unwrap().to_owned();
         let path = request.uri().to_string();
@@ -211,7 +194,8 @@ async fn a_question_reaches_its_peer_with_headers_body_and_problem_unchanged() -
 #[tokio::test]
 async fn the_longest_question_that_a_gateway_passes_on_reaches_its_peer() -> anyhow::Result<()> {
     let _turn = TURNS.lock().await;
-    let mut host = Host::new(&Servers::from_env()?.redis_url)?;
+    let broker = RedisServer::streams().await?;
+    let mut host = Host::new(&broker.url())?;
     let echo = any(async |headers: HeaderMap, request: Request| {
         let keys = headers.get_all("if-match").iter().map(HeaderValue::len);
         format!("{} {:?}", request.uri().to_string().len(), keys.collect::<Vec<_>>())

@@ -20,7 +20,7 @@ use crate::products;
 use crate::sidecar::{APP_TOKEN, Host, Sidecar};
 
 /// Many sidecars at once would wait for the processor instead of for each other.
-static TURNS: Mutex<()> = Mutex::const_new(());
+pub(crate) static TURNS: Mutex<()> = Mutex::const_new(());
 
 pub(crate) struct World {
     pub(crate) transport: Transport,
