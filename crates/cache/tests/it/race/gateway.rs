@@ -22,7 +22,7 @@ use crate::{vector, version};
 /// Fresh is what shows everything that was committed before so long ago.
 pub(super) const BOUND: Duration = Duration::from_millis(300);
 const REPLICAS: usize = 2;
-const READERS: usize = 12;
+const READERS: usize = 32;
 
 /// What the replicas keep their views in.
 pub(super) enum Store {
@@ -356,7 +356,7 @@ impl Gateway {
         let mut read = [0; PARTS.len()];
         for (part, owner) in self.owners.iter().enumerate() {
             read[part] = owner.read(entity);
-            let slow = if random.random_bool(0.3) { 150 } else { 10 };
+            let slow = if random.random_bool(0.4) { 150 } else { 10 };
             pause(random, slow).await;
         }
         read
