@@ -1,4 +1,4 @@
--- The row of this upload; the one of an earlier try with the same key, where there is one, as it is.
+-- The row of this upload: that of an earlier try with the same key as it is, or a new one.
 insert into records.import as import (key, topic, format, digest)
 values ($1, $2, $3, $4)
 on conflict (key) do update set key = excluded.key

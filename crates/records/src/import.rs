@@ -1,5 +1,5 @@
-//! Importing many records: read line by line in constant memory, stored batch by batch, refused line
-//! by line, and resumable.
+//! Importing many records: read line by line in constant memory, stored batch by batch, refused
+//! line by line, and resumable.
 //!
 //! A batch moves the upload's progress in the transaction that stores its records, so that whatever
 //! ends an upload, its next try under the same `Idempotency-Key` goes on after the last line that

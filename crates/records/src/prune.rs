@@ -11,8 +11,8 @@ use crate::{Error, import::store::prune_imports, store};
 /// Ten minutes of lateness cost nothing.
 const INTERVAL: Duration = Duration::from_mins(10);
 
-/// Forgets answers and uploads that are older than they must be kept, until `stop`; a failure waits for the
-/// next time. A task of every service that owns records.
+/// Forgets answers and uploads that are older than they must be kept, until `stop`; a failure waits
+/// for the next time. A task of every service that owns records.
 pub async fn prune(pool: Pool, stop: CancellationToken) -> Result<(), BoxError> {
     loop {
         match turn(&pool).await {

@@ -42,9 +42,9 @@ const DISCARD_BYTES_MAX: usize = 4 << 20;
 impl<S: Sync> FromRequest<S> for Body {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let limits = request.extensions().get::<BodyLimits>().copied().unwrap_or_default();
-        read(request.into_body(), limits).await.map(Self)
+        read(BodyStream::from_request(request, state).await?, limits.bytes_max).await.map(Self)
     }
 }
 
@@ -85,28 +85,24 @@ impl BodyStream {
     }
 }
 
-async fn read(body: axum::body::Body, limits: BodyLimits) -> Result<Bytes, Problem> {
-    let mut frames = body.into_data_stream();
+async fn read(mut frames: BodyStream, bytes_max: usize) -> Result<Bytes, Problem> {
     let mut bytes = Vec::new();
     let mut seen: usize = 0;
-    loop {
-        let frame = tokio::time::timeout(limits.pause_max, frames.next());
-        let frame = match frame.await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
+    while let Some(frame) = frames.next().await {
+        let frame = match frame {
+            Ok(frame) => frame,
             // Refused already, whatever becomes of the rest.
-            Ok(Some(Err(_))) | Err(_) if seen > limits.bytes_max => break,
-            Ok(Some(Err(_))) => return Err(broken_off()),
-            Err(_) => return Err(too_slow(limits.pause_max)),
+            Err(_) if seen > bytes_max => break,
+            Err(problem) => return Err(problem),
         };
         seen = seen.saturating_add(frame.len());
-        if seen <= limits.bytes_max {
+        if seen <= bytes_max {
             bytes.extend_from_slice(&frame);
-        } else if seen > limits.bytes_max.saturating_add(DISCARD_BYTES_MAX) {
+        } else if seen > bytes_max.saturating_add(DISCARD_BYTES_MAX) {
             break;
         }
     }
-    if seen > limits.bytes_max { Err(too_large(limits.bytes_max)) } else { Ok(bytes.into()) }
+    if seen > bytes_max { Err(too_large(bytes_max)) } else { Ok(bytes.into()) }
 }
 
 fn too_slow(pause_max: Duration) -> Problem {

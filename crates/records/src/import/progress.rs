@@ -90,7 +90,9 @@ impl Refusal {
     }
 
     fn new(line: i64, number: i32, (field, code, reason): (&str, &str, &str)) -> Self {
-        let (field, code, reason) = (storable(field), storable(code), storable(reason));
+        // To the parser each record is a document of one line.
+        let reason = reason.replace(" at line 1 column ", " at its byte ");
+        let (field, code, reason) = (storable(field), storable(code), storable(&reason));
         Self { line, number, field, code, reason }
     }
 }
@@ -111,6 +113,8 @@ mod tests {
         assert_eq!(refusals.len(), 2);
         assert_eq!((refusals[0].field.as_str(), refusals[0].reason.len()), ("/a\u{fffd}", 500));
         assert_eq!((refusals[1].line, refusals[1].number), (7, 1));
+        let broken = Problem::invalid("x").field("", "broken-json", "no value at line 1 column 9");
+        assert_eq!(Refusal::of(7, &broken)[0].reason, "no value at its byte 9");
         let plain = Refusal::of(1, &Problem::invalid("because"));
         assert_eq!((plain[0].field.as_str(), plain[0].reason.as_str()), ("", "because"));
     }

@@ -30,8 +30,9 @@ fn lines(range: std::ops::Range<usize>) -> reqwest::Body {
 }
 
 fn product(number: usize, text: &str) -> String {
+    let attributes = format!("{{\"t\":\"{text}\"}}");
     format!(
-        "{{\"sku\":\"S{number}\",\"name\":\"a\",\"categories\":[],\"attributes\":{{\"t\":\"{text}\"}}}}\n"
+        "{{\"sku\":\"S{number}\",\"name\":\"a\",\"categories\":[],\"attributes\":{attributes}}}\n"
     )
 }
 

@@ -1,3 +1,5 @@
+//! Files of CSV in pieces of all sizes.
+
 use super::*;
 use crate::import::collection::Cell;
 
