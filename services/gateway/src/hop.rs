@@ -71,31 +71,116 @@ impl<S: Sync> FromRequest<S> for Question {
     }
 }
 
+/// Why an owner gave no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No road leads to it now.
+    Away,
+    /// It took too long.
+    Late,
+    /// What came is no answer, in words that follow "the answer of ...".
+    Unusable(&'static str),
+}
+
+/// What an owner answered, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Question {
+    /// Asks for what is there, without conditions.
+    pub(crate) fn get(uri: Uri) -> Self {
+        Self { method: Method::GET, uri, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+}
+
+impl Failure {
+    /// The failure in words.
+    pub(crate) fn reason(self, owner: &Owner) -> String {
+        let name = owner.name;
+        match self {
+            Self::Away => format!("{name} cannot be reached"),
+            Self::Late => {
+                format!("{name} did not answer within {} ms", owner.answer_max.as_millis())
+            }
+            Self::Unusable(what) => format!("the answer of {name} {what}"),
+        }
+    }
+
+    /// The failure as the caller of a route hears of it.
+    pub(crate) fn problem(self, owner: &Owner) -> Problem {
+        let effect = "a change may or may not have taken effect";
+        let (status, code, title, advice) = match self {
+            Self::Away => {
+                let title = "A part of the system is away";
+                (StatusCode::SERVICE_UNAVAILABLE, "owner-away", title, "try again in a moment")
+            }
+            Self::Late => {
+                let title = "A part of the system did not answer in time";
+                (StatusCode::GATEWAY_TIMEOUT, "owner-timeout", title, effect)
+            }
+            Self::Unusable(_) => {
+                let title = "A part of the system gave no usable answer";
+                (StatusCode::BAD_GATEWAY, "owner-answer", title, effect)
+            }
+        };
+        Problem::new(status, code, title).detail(format!("{}; {advice}", self.reason(owner)))
+    }
+}
+
 /// Asks the owner, and answers as it does.
 pub(crate) async fn ask(owner: &Owner, question: Question) -> Result<Response, Problem> {
     let question = within_bounds(question)?;
+    let Answer { status, headers, body } =
+        fetch(owner, question).await.map_err(|failure| failure.problem(owner))?;
+    Ok((status, without_hop_by_hop(&headers), body).into_response())
+}
+
+/// Asks the owner once; its own refusals are answers.
+pub(crate) async fn fetch(owner: &Owner, question: Question) -> Result<Answer, Failure> {
     let mut answer = send(owner, question).await.map_err(|error| failed(owner, &error))?;
-    let status = answer.status();
+    let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
     let mut body = BytesMut::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| failed(owner, &error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(bad_answer(owner, "is larger than any answer should be"));
+            return Err(Failure::Unusable("is larger than any answer should be"));
         }
         body.extend_from_slice(&chunk);
     }
+    check(owner, status, &headers, &body)?;
+    Ok(Answer { status, headers, body: body.freeze() })
+}
+
+/// An owner's own refusal goes to the caller; one of the road between never does, since its 401,
+/// 404 or 500 would speak of things that the caller did not ask about.
+pub(crate) fn check(
+    owner: &Owner,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(), Failure> {
     let refused = status.is_client_error() || status.is_server_error();
-    if refused && !is_from_service(answer.headers()) {
-        let said = String::from_utf8_lossy(body.get(..300).unwrap_or(&body));
-        let status = status.as_u16();
-        tracing::warn!(owner = owner.name, status, error = %said, "owner is away");
-        return Err(away(owner));
+    if !refused || is_from_service(headers) {
+        return Ok(());
     }
-    Ok((status, without_hop_by_hop(answer.headers()), body.freeze()).into_response())
+    let said = String::from_utf8_lossy(body.get(..300).unwrap_or(body));
+    let status = status.as_u16();
+    tracing::warn!(owner = owner.name, status, error = %said, "owner is away");
+    Err(Failure::Away)
 }
 
 /// The question with those of its headers that are passed on, where the road can carry it.
 fn within_bounds(question: Question) -> Result<Question, Problem> {
-    if path(&question.uri).len() > PATH_BYTES_MAX {
+    let headers = passed_on(&question.uri, &question.headers)?;
+    Ok(Question { headers, ..question })
+}
+
+/// Those of the headers that are passed on, where the road can carry them and the address.
+pub(crate) fn passed_on(uri: &Uri, given: &HeaderMap) -> Result<HeaderMap, Problem> {
+    if path(uri).len() > PATH_BYTES_MAX {
         let title = "The address is too long";
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "address-too-long", title)
             .detail(format!("path and query may have at most {PATH_BYTES_MAX} bytes")));
@@ -103,7 +188,7 @@ fn within_bounds(question: Question) -> Result<Question, Problem> {
     let mut headers = HeaderMap::new();
     let mut bytes = 0;
     for name in ASKED {
-        let values: Vec<_> = question.headers.get_all(&name).iter().collect();
+        let values: Vec<_> = given.get_all(&name).iter().collect();
         let held: usize = values.iter().map(|value| name.as_str().len() + value.len()).sum();
         if name == TRACESTATE && held > TRACESTATE_BYTES_MAX {
             continue;
@@ -122,10 +207,10 @@ fn within_bounds(question: Question) -> Result<Question, Problem> {
             ASKED.map(|name| name.to_string()).join(", ")
         )));
     }
-    Ok(Question { headers, ..question })
+    Ok(headers)
 }
 
-fn path(uri: &Uri) -> &str {
+pub(crate) fn path(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
@@ -136,9 +221,17 @@ async fn send(owner: &Owner, question: Question) -> Result<reqwest::Response, re
     if !question.body.is_empty() {
         request = request.body(question.body);
     }
+    execute(request, &question.headers).await
+}
+
+/// Sends a request with these headers beside its own.
+pub(crate) async fn execute(
+    request: reqwest::RequestBuilder,
+    headers: &HeaderMap,
+) -> Result<reqwest::Response, reqwest::Error> {
     let (client, request) = request.build_split();
     let mut request = request?;
-    for (name, value) in &question.headers {
+    for (name, value) in headers {
         // The trace of the span that is open here continues the caller's and goes first.
         if *name != TRACE || !request.headers().contains_key(TRACE) {
             request.headers_mut().append(name, value.clone());
@@ -147,14 +240,12 @@ async fn send(owner: &Owner, question: Question) -> Result<reqwest::Response, re
     client.execute(request).await
 }
 
-/// An owner's own refusal goes to the caller; one of the road between never does, since its 401,
-/// 404 or 500 would speak of things that the caller did not ask about.
 fn is_from_service(headers: &HeaderMap) -> bool {
     let media = headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
     headers.contains_key(SERVICE) || media.starts_with(contracts::Problem::MEDIA_TYPE.as_bytes())
 }
 
-fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
     let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named: Vec<_> = named.flat_map(|list| list.split(',').map(str::trim)).collect();
     let belongs = |name: &HeaderName| {
@@ -165,32 +256,13 @@ fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// What becomes of a question without an answer.
-fn failed(owner: &Owner, error: &reqwest::Error) -> Problem {
+pub(crate) fn failed(owner: &Owner, error: &reqwest::Error) -> Failure {
     tracing::warn!(owner = owner.name, error = service_kit::chain(error), "owner did not answer");
     if error.is_connect() {
-        away(owner)
+        Failure::Away
     } else if error.is_timeout() {
-        let title = "A part of the system did not answer in time";
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, "owner-timeout", title).detail(format!(
-            "{} did not answer within {} ms; a change may or may not have taken effect",
-            owner.name,
-            owner.answer_max.as_millis()
-        ))
+        Failure::Late
     } else {
-        bad_answer(owner, "broke off")
+        Failure::Unusable("broke off")
     }
-}
-
-fn away(owner: &Owner) -> Problem {
-    let title = "A part of the system is away";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "owner-away", title)
-        .detail(format!("{} cannot be reached; try again in a moment", owner.name))
-}
-
-fn bad_answer(owner: &Owner, what: &str) -> Problem {
-    let title = "A part of the system gave no usable answer";
-    Problem::new(StatusCode::BAD_GATEWAY, "owner-answer", title).detail(format!(
-        "the answer of {} {what}; a change may or may not have taken effect",
-        owner.name
-    ))
 }

@@ -1,15 +1,13 @@
-//! The owners' OpenAPI documents as one, asked for anew each time.
+//! The OpenAPI documents of the owners and of the gateway itself as one; the owners are asked anew
+//! each time.
 
-use axum::body::to_bytes;
-use bytes::Bytes;
+use ::http::Uri;
 use futures::future::join_all;
-use http::{HeaderMap, Method, Uri};
 use serde_json::{Map, Value, json};
 
 use crate::hop::{self, Question};
+use crate::http;
 use crate::owners::{Owner, Owners};
-
-const DOCUMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The document of everything that the gateway serves; an owner that is away is left out and named.
 pub(crate) async fn document(owners: &Owners) -> Value {
@@ -17,26 +15,23 @@ pub(crate) async fn document(owners: &Owners) -> Value {
     let mut merged = Merged::default();
     for (owner, document) in join_all(asked).await {
         match document {
-            Some(document) => merged.add(owner, document),
+            Some(document) => merged.add(owner.name, document, |path| owner.routes.contains(&path)),
             None => merged.away.push(owner.name),
         }
+    }
+    if let Ok(own) = serde_json::to_value(http::openapi()) {
+        merged.add("gateway", own, |_| true);
     }
     merged.finish()
 }
 
 async fn fetch(owner: &Owner) -> Option<Value> {
-    let question = Question {
-        method: Method::GET,
-        uri: Uri::from_static("/openapi.json"),
-        headers: HeaderMap::new(),
-        body: Bytes::new(),
-    };
-    let answer = hop::ask(owner, question).await.ok()?;
-    if !answer.status().is_success() {
+    let question = Question::get(Uri::from_static("/openapi.json"));
+    let answer = hop::fetch(owner, question).await.ok()?;
+    if !answer.status.is_success() {
         return None;
     }
-    let body = to_bytes(answer.into_body(), DOCUMENT_BYTES_MAX).await.ok()?;
-    serde_json::from_slice(&body).ok()
+    serde_json::from_slice(&answer.body).ok()
 }
 
 #[derive(Debug, Default)]
@@ -47,10 +42,10 @@ struct Merged {
 }
 
 impl Merged {
-    fn add(&mut self, owner: &Owner, mut document: Value) {
-        self.rename_clashes(owner.name, &mut document);
+    fn add(&mut self, owner: &str, mut document: Value, serves: impl Fn(&str) -> bool) {
+        self.rename_clashes(owner, &mut document);
         for (path, item) in take_object(&mut document, "paths") {
-            if owner.routes.contains(&path.as_str()) {
+            if serves(&path) {
                 self.paths.insert(path, item);
             }
         }
@@ -90,7 +85,7 @@ impl Merged {
             .iter()
             .map(|name| format!(" {name} is away at the moment, so its routes are missing here."));
         let description =
-            format!("Master data and search, at one address.{}", away.collect::<String>());
+            format!("Master data, views and search, at one address.{}", away.collect::<String>());
         json!({
             "openapi": "3.1.0",
             "info": {

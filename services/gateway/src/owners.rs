@@ -7,22 +7,27 @@ use bus::{Bus, Peer, Transport};
 use crate::Settings;
 
 pub(crate) const PRODUCT: &str = "/api/v1/products/{sku}";
+pub(crate) const PRODUCTS_IMPORT: &str = "/api/v1/products/import";
 pub(crate) const CATEGORY: &str = "/api/v1/categories/{id}";
+pub(crate) const CATEGORIES_IMPORT: &str = "/api/v1/categories/import";
+pub(crate) const PRICE: &str = "/api/v1/prices/{sku}";
+pub(crate) const PRICES_IMPORT: &str = "/api/v1/prices/import";
+pub(crate) const PROMOTION: &str = "/api/v1/promotions/{id}";
+pub(crate) const PROMOTIONS_IMPORT: &str = "/api/v1/promotions/import";
+pub(crate) const LOCATION: &str = "/api/v1/locations/{id}";
+pub(crate) const LOCATIONS_IMPORT: &str = "/api/v1/locations/import";
+pub(crate) const STOCK_OF: &str = "/api/v1/stock/{sku}";
+pub(crate) const STOCK: &str = "/api/v1/stock/{sku}/{location}";
+pub(crate) const STOCK_IMPORT: &str = "/api/v1/stock/import";
+pub(crate) const ADJUSTMENTS: &str = "/api/v1/stock/{sku}/{location}/adjustments";
+pub(crate) const RESERVATIONS: &str = "/api/v1/reservations";
+pub(crate) const RESERVATION: &str = "/api/v1/reservations/{id}";
+pub(crate) const FULFILMENT: &str = "/api/v1/reservations/{id}/fulfilment";
 pub(crate) const SEARCH: &str = "/api/v1/search";
 
 /// The gateway cannot be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Without a sidecar every service needs an address.
-    #[error("find {owner}: with transport {transport} set {setting}")]
-    NoAddress {
-        /// The service.
-        owner: &'static str,
-        /// The transport that was chosen.
-        transport: Transport,
-        /// The setting that is missing.
-        setting: &'static str,
-    },
     /// The request would end before its answer may come, and nobody would be told who was late.
     #[error("limit answers to {answer_ms} ms: must be less than the {request_ms} ms of a request")]
     Limits {
@@ -37,6 +42,8 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Owners {
     pub(crate) catalog: Owner,
+    pub(crate) pricing: Owner,
+    pub(crate) warehouse: Owner,
     pub(crate) search_indexer: Owner,
 }
 
@@ -45,44 +52,65 @@ pub struct Owners {
 pub(crate) struct Owner {
     pub(crate) name: &'static str,
     pub(crate) peer: Peer,
+    /// The road for what no sidecar carries.
+    pub(crate) direct: Peer,
     pub(crate) answer_max: Duration,
     /// The routes of it that the gateway serves.
     pub(crate) routes: &'static [&'static str],
 }
 
+impl Owner {
+    /// The same owner, who has to answer within another time.
+    pub(crate) fn within(&self, answer_max: Duration) -> Self {
+        Self { answer_max, ..self.clone() }
+    }
+}
+
 impl Owners {
-    /// Finds each service: at its URL where one is set, otherwise through the sidecar.
+    /// Finds each service: through the sidecar where one runs, otherwise at its URL.
     pub fn connect(bus: &Bus, settings: &Settings) -> Result<Self, Error> {
         let (answer_ms, request_ms) =
             (settings.answer_ms_max, settings.service.http_request_ms_max);
         if answer_ms >= request_ms {
             return Err(Error::Limits { answer_ms, request_ms });
         }
-        let answer_max = Duration::from_millis(answer_ms);
-        let find = |owner, url: &Option<String>, setting| match (url, bus.transport()) {
-            (Some(url), _) => Ok(bus.direct(url)),
-            (None, Transport::Dapr) => Ok(bus.peer(owner)),
-            (None, transport @ (Transport::Redis | Transport::Memory | Transport::None)) => {
-                Err(Error::NoAddress { owner, transport, setting })
-            }
+        let owner = |name, url: &str, routes| {
+            let direct = bus.direct(url);
+            let has_sidecar = bus.transport() == Transport::Dapr;
+            let peer = if has_sidecar { bus.peer(name) } else { direct.clone() };
+            Owner { name, peer, direct, answer_max: Duration::from_millis(answer_ms), routes }
         };
         Ok(Self {
-            catalog: Owner {
-                name: "catalog",
-                peer: find("catalog", &settings.catalog_url, "CATALOG_URL")?,
-                answer_max,
-                routes: &[PRODUCT, CATEGORY],
-            },
-            search_indexer: Owner {
-                name: "search-indexer",
-                peer: find("search-indexer", &settings.search_indexer_url, "SEARCH_INDEXER_URL")?,
-                answer_max,
-                routes: &[SEARCH],
-            },
+            catalog: owner(
+                "catalog",
+                &settings.catalog_url,
+                &[PRODUCT, PRODUCTS_IMPORT, CATEGORY, CATEGORIES_IMPORT],
+            ),
+            pricing: owner(
+                "pricing",
+                &settings.pricing_url,
+                &[PRICE, PRICES_IMPORT, PROMOTION, PROMOTIONS_IMPORT],
+            ),
+            warehouse: owner(
+                "warehouse",
+                &settings.warehouse_url,
+                &[
+                    LOCATION,
+                    LOCATIONS_IMPORT,
+                    STOCK_OF,
+                    STOCK,
+                    STOCK_IMPORT,
+                    ADJUSTMENTS,
+                    RESERVATIONS,
+                    RESERVATION,
+                    FULFILMENT,
+                ],
+            ),
+            search_indexer: owner("search-indexer", &settings.search_indexer_url, &[SEARCH]),
         })
     }
 
-    pub(crate) fn all(&self) -> [&Owner; 2] {
-        [&self.catalog, &self.search_indexer]
+    pub(crate) fn all(&self) -> [&Owner; 4] {
+        [&self.catalog, &self.pricing, &self.warehouse, &self.search_indexer]
     }
 }

@@ -39,18 +39,22 @@ async fn the_owners_documents_are_merged_and_clashing_names_kept_apart() {
     let document = world.get("/openapi.json").await.json();
     assert_eq!(document["openapi"], "3.1.0");
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(paths, ["/api/v1/products/{sku}", "/api/v1/search"]);
+    let view = "/api/v1/views/products/{sku}";
+    assert_eq!(paths, ["/api/v1/products/{sku}", "/api/v1/search", view]);
     let schemas = json!({
         "Product": {"type": "object"},
         "search-indexer.Product": {"type": "string"},
         "Problem": {"type": "object"},
     });
-    assert_eq!(document["components"]["schemas"], schemas);
+    for (name, meaning) in schemas.as_object().unwrap() {
+        assert_eq!(document["components"]["schemas"][name], *meaning, "{name}");
+    }
+    assert!(document["components"]["schemas"]["View"]["properties"]["freshness"].is_object());
     let of = |path: &str| document["paths"][path]["get"]["responses"]["200"]["content"].clone();
     assert_eq!(of("/api/v1/products/{sku}"), json!({"$ref": "#/components/schemas/Product"}));
     let renamed = json!([{"$ref": "#/components/schemas/search-indexer.Product"}]);
     assert_eq!(of("/api/v1/search"), renamed);
-    assert_eq!(document["info"]["description"], "Master data and search, at one address.");
+    assert_eq!(document["info"]["description"], "Master data, views and search, at one address.");
 }
 
 #[tokio::test]

@@ -1,0 +1,2 @@
+-- Draws another namespace for another past, unless another process did so first.
+update gateway.namespace set id = gen_random_uuid(), past = $2 where past = $1

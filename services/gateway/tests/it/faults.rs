@@ -1,0 +1,174 @@
+//! What a view says while parts of the system are away.
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use serde_json::json;
+use testkit::{eventually, within};
+
+use crate::mall::{Mall, Mood, is_stale, status};
+
+fn age_ms(view: &crate::Answer) -> u64 {
+    view.json()["freshness"]["age_ms"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_sync_stands_still_the_owners_are_asked_and_without_them_the_age_grows()
+-> anyhow::Result<()> {
+    let mall = Mall::open().await?;
+    mall.pricing.relay.set(Mood::Away);
+    eventually("the cache alone does not do", async || {
+        let view = mall.view("A").await;
+        assert!(!is_stale(&view), "the owners answer: {}", view.json());
+        Ok(status(&view).starts_with("syncline; fwd=stale"))
+    })
+    .await;
+    for shop in [&mall.catalog, &mall.pricing, &mall.warehouse] {
+        shop.owner.set(Mood::Away);
+    }
+    eventually("the view is flagged", async || Ok(is_stale(&mall.view("A").await))).await;
+    let before = mall.view("A").await;
+    let reason = before.json()["freshness"]["reason"].as_str().unwrap().to_owned();
+    for owner in ["catalog", "pricing", "warehouse"] {
+        assert!(reason.contains(&format!("{owner} cannot be reached")), "{reason}");
+    }
+    assert!(age_ms(&before) > 1_000);
+    assert_eq!(before.json()["price"]["amount"], "5.00");
+    eventually("the age grows", async || {
+        let view = mall.view("A").await;
+        let seconds = age_ms(&view) / 1_000;
+        assert_eq!(view.headers["age"], *seconds.to_string());
+        Ok(is_stale(&view) && age_ms(&view) > age_ms(&before) + 1_000)
+    })
+    .await;
+    // Without the flag it may not even be confirmed.
+    let request = axum::extract::Request::get("/api/v1/views/products/A");
+    let held = request.header("if-none-match", before.headers["etag"].clone());
+    assert_eq!(mall.ask(held.body(axum::body::Body::empty())?).await.status, StatusCode::OK);
+    mall.pricing.relay.set(Mood::Answers);
+    mall.fresh_hit("A").await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_part_of_an_owner_that_is_away_is_flagged_and_without_a_copy_refused()
+-> anyhow::Result<()> {
+    let mall = Mall::open().await?;
+    mall.put("B", "7.00", 1).await?;
+    for (mood, expected) in [(Mood::Away, 2), (Mood::Hangs, 3)] {
+        mall.pricing.owner.set(mood);
+        let fresh = mall.view("A").await;
+        assert!(!is_stale(&fresh), "the cache vouches for it: {}", fresh.json());
+
+        // The change is heard of and ends what was kept; its owner does not tell the new state.
+        let old = fresh.json()["price"]["amount"].as_str().unwrap().to_owned();
+        let new = if old == "5.00" { "6.00" } else { "5.00" };
+        mall.price("A", new).await?;
+        eventually("the price is flagged, and nothing is on its way", async || {
+            let dirty = "select count(*) from inbox.dirty";
+            let dirty: i64 = mall.pool.get().await?.query_one(dirty, &[]).await?.get(0);
+            let version =
+                "select version from inbox.versions where topic = 'pricing.prices' and key = 'A'";
+            let version: i64 = mall.pool.get().await?.query_one(version, &[]).await?.get(0);
+            Ok(version == expected && dirty == 0 && is_stale(&mall.view("A").await))
+        })
+        .await;
+        let start = Instant::now();
+        let view = mall.view("A").await;
+        assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+        let body = view.json();
+        assert_eq!(body["price"]["amount"], *old);
+        let parts = &body["freshness"]["parts"];
+        let reason = parts["price"]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("pricing "), "{reason}");
+        assert_eq!(body["freshness"]["reason"], *reason);
+        assert_eq!(parts["product"]["reason"], json!(null));
+
+        let (status, code, detail) = mall.view("B").await.problem();
+        assert_eq!((status, code.as_str()), (503, "part-away"));
+        assert!(detail.starts_with("the price of B is not known here, and pricing"), "{detail}");
+
+        mall.pricing.owner.set(Mood::Answers);
+        within(Duration::from_secs(1), "the new price shows", async || {
+            Ok(mall.view("A").await.json()["price"]["amount"] == *new)
+        })
+        .await;
+        mall.fresh_hit("A").await;
+    }
+    assert_eq!(mall.view("B").await.status, StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_cache_views_are_read_from_the_owners_and_nobody_waits() -> anyhow::Result<()> {
+    let mut mall = Mall::open().await?;
+    mall.redis.kill()?;
+    mall.price("A", "6.00").await?;
+    let start = Instant::now();
+    let view = mall.view("A").await;
+    assert!(start.elapsed() < Duration::from_millis(1_000), "{:?}", start.elapsed());
+    assert_eq!(status(&view), "syncline; fwd=bypass; detail=cache-away");
+    assert!(!is_stale(&view), "{}", view.json());
+    assert_eq!(view.json()["price"]["amount"], "6.00");
+    assert!(mall.monitor.ready(), "the cache is no condition");
+    mall.pricing.owner.set(Mood::Away);
+    assert_eq!(mall.view("A").await.problem().0, 503);
+    mall.pricing.owner.set(Mood::Answers);
+
+    mall.redis.restart().await?;
+    let hit = mall.fresh_hit("A").await;
+    assert_eq!(hit.json()["price"]["amount"], "6.00");
+
+    mall.redis.pause()?;
+    let start = Instant::now();
+    let view = mall.view("A").await;
+    assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+    assert!(!is_stale(&view) && status(&view).contains("bypass"), "{}", view.json());
+    mall.price("A", "7.00").await?;
+    mall.redis.resume()?;
+    eventually("the new price is a fresh hit", async || {
+        Ok(mall.fresh_hit("A").await.json()["price"]["amount"] == "7.00")
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_term_of_a_source_leaves_all_that_was_kept_behind() -> anyhow::Result<()> {
+    let mut mall = Mall::open().await?;
+    mall.put("B", "7.00", 1).await?;
+    mall.fresh_hit("B").await;
+    let before = mall.namespace().await?;
+    mall.price("A", "6.00").await?;
+    eventually("the price shows", async || {
+        Ok(mall.fresh_hit("A").await.json()["price"]["amount"] == "6.00")
+    })
+    .await;
+    assert_eq!(mall.namespace().await?, before, "a change alone is no other past");
+
+    mall.hand_over()?;
+    mall.price("A", "8.00").await?;
+    eventually("the namespace is another one", async || Ok(mall.namespace().await? != before))
+        .await;
+    eventually("what the other term wrote shows", async || {
+        Ok(mall.fresh_hit("A").await.json()["price"]["amount"] == "8.00")
+    })
+    .await;
+    // Nobody touched B, and yet it had to be read again.
+    let asked = mall.pricing.owner.asked();
+    mall.fresh_hit("B").await;
+    assert!(mall.pricing.owner.asked() > asked);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_leaves_all_that_was_kept_behind() -> anyhow::Result<()> {
+    let mall = Mall::open().await?;
+    let before = mall.namespace().await?;
+    let ask = "update inbox.topic set asked = 'damaged' where topic = 'pricing.prices'";
+    mall.database.connect().await?.batch_execute(ask).await?;
+    eventually("the namespace is another one", async || Ok(mall.namespace().await? != before))
+        .await;
+    mall.fresh_hit("A").await;
+    Ok(())
+}
