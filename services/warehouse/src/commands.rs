@@ -10,10 +10,11 @@ mod reservations;
 pub(crate) use imports::{import_locations, import_stock};
 pub(crate) use reservations::{end_reservation, expire, reserve};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, pin::pin, task::Poll};
 
 use contracts::Id;
 use deadpool_postgres::ClientWrapper;
+use futures::future::join;
 use outbox::{Append, Tx};
 use records::{Answer, Demands, Written, answered, finish};
 
@@ -159,13 +160,22 @@ async fn append_levels(tx: &Tx<'_>, levels: &BTreeMap<StockKey, Level>) -> Resul
     Ok(())
 }
 
-/// Sends what stores a decision, and right behind it what publishes and commits it. Polled in this
-/// order, so sent in this order; where the first fails, the database refuses the second too.
+/// Sends what stores a decision, and right behind it what publishes and commits it. Where the first
+/// is refused, the database refuses the second too; where it could not even be sent, nothing may be
+/// published.
 async fn together(
     save: impl Future<Output = Result<(), Error>>,
     finish: impl Future<Output = Result<Answer, records::Error>>,
 ) -> Result<Answer, Error> {
-    let (saved, answer) = tokio::join!(biased; save, finish);
+    let mut save = pin!(save);
+    // The first poll sends it, or fails before anything was sent.
+    let (saved, answer) = match futures::poll!(save.as_mut()) {
+        Poll::Ready(saved) => {
+            saved?;
+            (Ok(()), finish.await)
+        }
+        Poll::Pending => join(save, finish).await,
+    };
     saved?;
     Ok(answer?)
 }
@@ -177,4 +187,34 @@ fn refused(stock: &StockKey) -> impl FnOnce(Refusal) -> Error {
 
 fn unknown(what: &'static str, key: String) -> Error {
     records::Error::Unknown { what, key }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_could_not_be_sent_is_not_published() {
+        let published = Cell::new(false);
+        let finish = async {
+            published.set(true);
+            Ok(Answer::default())
+        };
+        let closed = records::Error::from(outbox::Error::RolledBack);
+        assert!(together(ready(Err(closed.into())), finish).await.is_err());
+        assert!(!published.get());
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_what_failed_first() {
+        let save = async {
+            tokio::task::yield_now().await;
+            Err(Error::HasStock { location: Id::parse("a").unwrap() })
+        };
+        let finish = ready(Err(outbox::Error::RolledBack.into()));
+        let failed = together(save, finish).await.unwrap_err();
+        assert!(matches!(failed, Error::HasStock { .. }), "{failed:?}");
+    }
 }

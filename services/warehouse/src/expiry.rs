@@ -1,30 +1,20 @@
 //! Reservations end by themselves: whoever forgets one does not keep the stock.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use service_kit::{BoxError, chain};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{commands, error::Error, store};
 
-/// The longest sleep: a reservation that another process made is noticed at the latest then.
+/// The longest sleep. The shortest reservation lasts twice as long, so each is seen before its end
+/// and nobody has to tell of a new one.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// So many reservations end in one transaction, whose locks others may wait for.
 const BATCH: i64 = 100;
 /// Ten minutes of lateness in forgetting cost nothing.
 const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
-
-/// Says that there is a new reservation, which may be the next to end; clones are one.
-#[derive(Debug, Clone, Default)]
-pub struct Alarm(Arc<Notify>);
-
-impl Alarm {
-    pub(crate) fn ring(&self) {
-        self.0.notify_one();
-    }
-}
 
 /// What a turn did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +30,12 @@ pub enum Turn {
 #[derive(Debug)]
 pub struct Expiry {
     pool: Pool,
-    alarm: Alarm,
 }
 
 impl Expiry {
     /// Over this database.
-    pub const fn new(pool: Pool, alarm: Alarm) -> Self {
-        Self { pool, alarm }
+    pub const fn new(pool: Pool) -> Self {
+        Self { pool }
     }
 
     /// Ends reservations as they become due, until `stop`; a failure waits for the next time.
@@ -63,8 +52,6 @@ impl Expiry {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(sleep) => {}
-                // Rung between the turn and here, it is still heard.
-                () = self.alarm.0.notified() => {}
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use axum::{Json, Router, routing::get};
 use contracts::Id;
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::Pool;
 use records::id;
 use service_kit::{Problem, ProblemBody};
 use utoipa::OpenApi as _;
@@ -14,20 +14,12 @@ mod locations;
 mod reservations;
 mod stock;
 
-use crate::{domain::StockKey, error::Error, expiry::Alarm};
-
-/// What every handler needs.
-#[derive(Debug, Clone)]
-struct Desk {
-    pool: Pool,
-    alarm: Alarm,
-}
+use crate::domain::StockKey;
 
 /// All routes over this database, with the document that describes them.
-pub(crate) fn routes(pool: Pool, alarm: Alarm) -> Router {
+pub(crate) fn routes(pool: Pool) -> Router {
     let (router, document) = described().split_for_parts();
-    let router = router.with_state(Desk { pool, alarm });
-    router.route("/openapi.json", get(|| async { Json(document) }))
+    router.with_state(pool).route("/openapi.json", get(|| async { Json(document) }))
 }
 
 /// The OpenAPI document.
@@ -47,7 +39,7 @@ pub(crate) fn document() -> String {
 )]
 struct Document;
 
-fn described() -> OpenApiRouter<Desk> {
+fn described() -> OpenApiRouter<Pool> {
     let mut document = Document::openapi();
     // The macro writes one without a name where the package has none.
     document.info.license = None;
@@ -61,12 +53,6 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(reservations::get_reservation, reservations::release))
         .routes(routes!(reservations::fulfil))
         .merge(imports::described())
-}
-
-impl Desk {
-    async fn client(&self) -> Result<Object, Error> {
-        Ok(self.pool.get().await?)
-    }
 }
 
 /// The stock that a path names.

@@ -31,7 +31,7 @@ use service_kit::{BoxError, Program, Service, migrate};
 use tokio_postgres::Client;
 
 pub use config::Settings;
-pub use expiry::{Alarm, Expiry, Turn, prune};
+pub use expiry::{Expiry, Turn, prune};
 pub use products::{Product, Products};
 
 const MIGRATIONS: &[(&str, &str)] =
@@ -53,14 +53,14 @@ impl Program for Warehouse {
         let bus = Bus::connect(&settings.bus, Self::NAME)?;
         let mut inbox = settings.inbox.named(Self::NAME);
         inbox.stop = service.stop();
-        let (monitor, alarm) = (inbox.monitor.clone(), Alarm::default());
+        let monitor = inbox.monitor.clone();
         service.ready_when("copies", move || std::future::ready(monitor.readiness()));
 
-        let routes = routes(&inbox.monitor, pool.clone(), &bus, alarm.clone());
+        let routes = routes(&inbox.monitor, pool.clone(), &bus);
         let (tasks, stop) = (service.tasks(), || service.stop());
         tasks.spawn("bus", bus.run(stop()));
         tasks.spawn("products", inbox::run(inbox, pool.clone(), bus, Products));
-        tasks.spawn("expiry", Expiry::new(pool.clone(), alarm).run(stop()));
+        tasks.spawn("expiry", Expiry::new(pool.clone()).run(stop()));
         tasks.spawn("prune", records::prune(pool.clone(), stop()));
         tasks.spawn("forget", prune(pool, stop()));
         Ok(service.serve(routes).await?)
@@ -82,10 +82,9 @@ impl Program for Warehouse {
     }
 }
 
-/// The HTTP interface over this database, the state of the copy, and the deliveries of the bus; the
-/// alarm rings at each new reservation.
-pub fn routes(monitor: &inbox::Monitor, pool: Pool, bus: &Bus, alarm: Alarm) -> Router {
-    http::routes(pool.clone(), alarm).merge(monitor.routes(pool, bus)).merge(bus.routes())
+/// The HTTP interface over this database, the state of the copy, and the deliveries of the bus.
+pub fn routes(monitor: &inbox::Monitor, pool: Pool, bus: &Bus) -> Router {
+    http::routes(pool.clone()).merge(monitor.routes(pool, bus)).merge(bus.routes())
 }
 
 /// What warehouse publishes, as its contract files say.

@@ -26,11 +26,11 @@ pub(crate) async fn reserve(
     if let Some(answer) = answered(&tx, demands).await? {
         return Ok(answer);
     }
-    let Some(held) = store::lock_stock(&tx, &key).await? else {
-        let nothing = Level::default().reserve(quantity);
-        return Err(nothing.map_or_else(refused(&key), |_| unknown("stock", key.name())));
-    };
-    let level = held.level.reserve(quantity).map_err(refused(&key))?;
+    let held = store::lock_stock(&tx, &key).await?;
+    // Where there is no stock, none is available.
+    let level = held.as_ref().map_or_else(Level::default, |held| held.level);
+    let level = level.reserve(quantity).map_err(refused(&key))?;
+    let held = held.ok_or_else(|| unknown("stock", key.name()))?;
     let (id, expires_at) = (ReservationId::make(), lifetime.from(held.at));
     let reservation = Reservation { stock: key, quantity, expires_at, state: State::Open };
     let answer = Answer {

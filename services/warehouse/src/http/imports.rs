@@ -1,6 +1,7 @@
 //! Imports: many locations, or the stock at many places, in one request.
 
 use axum::{extract::State, response::Response};
+use deadpool_postgres::Pool;
 use outbox::Tx;
 use records::{
     Cell, Collection, Column, Error, ImportBody, NotImported, Outcome, Upload, import, uploads,
@@ -8,10 +9,7 @@ use records::{
 use service_kit::Problem;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    Desk,
-    bodies::{CountBody, LocationBody},
-};
+use super::bodies::{CountBody, LocationBody};
 use crate::{
     commands,
     domain::{Location, Quantity, StockKey},
@@ -19,7 +17,7 @@ use crate::{
 };
 
 /// The routes, which take files of any size.
-pub(super) fn described() -> OpenApiRouter<Desk> {
+pub(super) fn described() -> OpenApiRouter<Pool> {
     uploads(OpenApiRouter::new().routes(routes!(import_stock)).routes(routes!(import_locations)))
 }
 
@@ -39,8 +37,8 @@ pub(super) fn described() -> OpenApiRouter<Desk> {
         NotImported,
     )
 )]
-async fn import_stock(State(desk): State<Desk>, upload: Upload) -> Result<Response, Problem> {
-    import(&desk.pool, &Stock, upload).await
+async fn import_stock(State(pool): State<Pool>, upload: Upload) -> Result<Response, Problem> {
+    import(&pool, &Stock, upload).await
 }
 
 /// Imports locations
@@ -59,8 +57,8 @@ async fn import_stock(State(desk): State<Desk>, upload: Upload) -> Result<Respon
         NotImported,
     )
 )]
-async fn import_locations(State(desk): State<Desk>, upload: Upload) -> Result<Response, Problem> {
-    import(&desk.pool, &Locations, upload).await
+async fn import_locations(State(pool): State<Pool>, upload: Upload) -> Result<Response, Problem> {
+    import(&pool, &Locations, upload).await
 }
 
 struct Stock;

@@ -5,11 +5,12 @@ use axum::{
     response::Response,
 };
 use contracts::Id;
+use deadpool_postgres::Pool;
 use records::{NotDeleted, NotPut, NotRead, Request, id, read, written};
 use service_kit::{Precondition, Problem, ProblemBody};
 
-use super::{Desk, bodies::LocationBody};
-use crate::{commands, payload::LOCATIONS};
+use super::bodies::LocationBody;
+use crate::{commands, error::Error, payload::LOCATIONS};
 
 /// Reads a location
 #[utoipa::path(
@@ -26,12 +27,12 @@ use crate::{commands, payload::LOCATIONS};
     )
 )]
 pub(super) async fn get_location(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(location): Path<String>,
     condition: Precondition,
 ) -> Result<Response, Problem> {
     let location = id(&location, "id")?;
-    read(&desk.pool, LOCATIONS, location.as_str(), &condition).await
+    read(&pool, LOCATIONS, location.as_str(), &condition).await
 }
 
 /// Creates or replaces a location
@@ -50,7 +51,7 @@ pub(super) async fn get_location(
     )
 )]
 pub(super) async fn put_location(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(location): Path<String>,
     condition: Precondition,
     request: Request,
@@ -59,7 +60,7 @@ pub(super) async fn put_location(
     let location = body.value.into_location(id(&location, "id")?)?;
     let record = (LOCATIONS, location.id.as_str());
     let demands = request.demands(condition, record, Some(&body.digest));
-    let client = desk.client().await?;
+    let client = pool.get().await.map_err(Error::from)?;
     Ok(written(commands::put_location(&client, &location, &demands).await?, &request))
 }
 
@@ -80,13 +81,13 @@ pub(super) async fn put_location(
     )
 )]
 pub(super) async fn delete_location(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(location): Path<String>,
     condition: Precondition,
     request: Request,
 ) -> Result<Response, Problem> {
     let location = id(&location, "id")?;
     let demands = request.demands(condition, (LOCATIONS, location.as_str()), None);
-    let client = desk.client().await?;
+    let client = pool.get().await.map_err(Error::from)?;
     Ok(written(commands::delete_location(&client, &location, &demands).await?, &request))
 }

@@ -6,15 +6,14 @@ use axum::{
     http::header::CONTENT_TYPE,
     response::{IntoResponse as _, Response},
 };
+use deadpool_postgres::Pool;
 use records::{NotDeleted, NotPut, NotRead, Request, written};
 use service_kit::{Precondition, Problem, ProblemBody};
 
-use super::{
-    Desk,
-    bodies::{ReservationBody, StockBody, WantedBody},
-};
+use super::bodies::{ReservationBody, StockBody, WantedBody};
 use crate::{
-    commands, domain::Ending, payload::ReservationAnswer, reservation_id::ReservationId, store,
+    commands, domain::Ending, error::Error, payload::ReservationAnswer,
+    reservation_id::ReservationId, store,
 };
 
 /// What tells requests of this kind from those for other records.
@@ -37,17 +36,15 @@ const RESERVATIONS: &str = "warehouse.reservations";
     )
 )]
 pub(super) async fn reserve(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     condition: Precondition,
     request: Request,
     body: service_kit::Json<WantedBody>,
 ) -> Result<Response, Problem> {
     let (key, quantity, lifetime) = body.value.into_parts()?;
     let demands = request.demands(condition, (RESERVATIONS, ""), Some(&body.digest));
-    let client = desk.client().await?;
-    let answer = commands::reserve(&client, key, (quantity, lifetime), &demands).await?;
-    desk.alarm.ring();
-    Ok(written(answer, &request))
+    let client = pool.get().await.map_err(Error::from)?;
+    Ok(written(commands::reserve(&client, key, (quantity, lifetime), &demands).await?, &request))
 }
 
 /// Reads a reservation
@@ -61,11 +58,12 @@ pub(super) async fn reserve(
     )
 )]
 pub(super) async fn get_reservation(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(raw): Path<String>,
 ) -> Result<Response, Problem> {
     let id = reservation_id(&raw)?;
-    let found = store::read_reservation(&*desk.client().await?, id).await?;
+    let client = pool.get().await.map_err(Error::from)?;
+    let found = store::read_reservation(&client, id).await?;
     let unknown = || Problem::not_found(format!("there is no reservation {id}"));
     let reservation = found.ok_or_else(unknown)?;
     let body = ReservationAnswer::new(id, &reservation).to_json();
@@ -88,12 +86,12 @@ pub(super) async fn get_reservation(
     )
 )]
 pub(super) async fn release(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(raw): Path<String>,
     condition: Precondition,
     request: Request,
 ) -> Result<Response, Problem> {
-    end(&desk, &raw, Ending::Release, (condition, &request)).await
+    end(&pool, &raw, Ending::Release, (condition, &request)).await
 }
 
 /// Fulfils a reservation: its stock is sold
@@ -112,23 +110,23 @@ pub(super) async fn release(
     )
 )]
 pub(super) async fn fulfil(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(raw): Path<String>,
     condition: Precondition,
     request: Request,
 ) -> Result<Response, Problem> {
-    end(&desk, &raw, Ending::Fulfil, (condition, &request)).await
+    end(&pool, &raw, Ending::Fulfil, (condition, &request)).await
 }
 
 async fn end(
-    desk: &Desk,
+    pool: &Pool,
     raw: &str,
     ending: Ending,
     (condition, request): (Precondition, &Request),
 ) -> Result<Response, Problem> {
     let id = reservation_id(raw)?;
     let demands = request.demands(condition, (RESERVATIONS, &id.to_string()), None);
-    let client = desk.client().await?;
+    let client = pool.get().await.map_err(Error::from)?;
     let answer = commands::end_reservation(&client, id, ending, &demands).await?;
     Ok(written(answer, request))
 }

@@ -7,18 +7,19 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use contracts::Id;
+use deadpool_postgres::Pool;
 use records::{NotDeleted, NotPut, NotRead, Request, WAITS_FOR, id, shown, written};
 use serde::Serialize;
 use service_kit::{Precondition, Problem, ProblemBody};
 use utoipa::ToSchema;
 
 use super::{
-    Desk,
     bodies::{AdjustmentBody, CountBody, StockBody},
     stock_key,
 };
 use crate::{
     commands,
+    error::Error,
     payload::STOCK,
     store::{self, Listed},
 };
@@ -72,11 +73,12 @@ impl From<Listed> for StockAtLocation {
     )
 )]
 pub(super) async fn list_stock(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(sku): Path<String>,
 ) -> Result<Response, Problem> {
     let sku = id(&sku, "sku")?;
-    let (listed, waits_for) = store::list_stock(&*desk.client().await?, &sku).await?;
+    let client = pool.get().await.map_err(Error::from)?;
+    let (listed, waits_for) = store::list_stock(&client, &sku).await?;
     if listed.is_empty() {
         return Err(Problem::not_found(format!("there is no stock of {sku}")));
     }
@@ -105,12 +107,13 @@ pub(super) async fn list_stock(
     )
 )]
 pub(super) async fn get_stock(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(path): Path<(String, String)>,
     condition: Precondition,
 ) -> Result<Response, Problem> {
     let key = stock_key(&path)?;
-    let published = store::read_stock(&*desk.client().await?, &key).await?;
+    let client = pool.get().await.map_err(Error::from)?;
+    let published = store::read_stock(&client, &key).await?;
     let unknown = || Problem::not_found(format!("there is no stock of {}", key.name()));
     shown(published.ok_or_else(unknown)?, &condition)
 }
@@ -136,7 +139,7 @@ pub(super) async fn get_stock(
     )
 )]
 pub(super) async fn put_stock(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(path): Path<(String, String)>,
     condition: Precondition,
     request: Request,
@@ -145,7 +148,7 @@ pub(super) async fn put_stock(
     let key = stock_key(&path)?;
     let on_hand = body.value.into_quantity(&key)?;
     let demands = request.demands(condition, (STOCK, &key.name()), Some(&body.digest));
-    let client = desk.client().await?;
+    let client = pool.get().await.map_err(Error::from)?;
     Ok(written(commands::put_stock(&client, &key, on_hand, &demands).await?, &request))
 }
 
@@ -169,7 +172,7 @@ pub(super) async fn put_stock(
     )
 )]
 pub(super) async fn adjust_stock(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(path): Path<(String, String)>,
     condition: Precondition,
     request: Request,
@@ -178,7 +181,7 @@ pub(super) async fn adjust_stock(
     let key = stock_key(&path)?;
     let (delta, reason) = body.value.into_parts()?;
     let demands = request.demands(condition, (STOCK, &key.name()), Some(&body.digest));
-    let client = desk.client().await?;
+    let client = pool.get().await.map_err(Error::from)?;
     let change = (delta, reason.as_ref());
     Ok(written(commands::adjust_stock(&client, &key, change, &demands).await?, &request))
 }
@@ -200,13 +203,13 @@ pub(super) async fn adjust_stock(
     )
 )]
 pub(super) async fn delete_stock(
-    State(desk): State<Desk>,
+    State(pool): State<Pool>,
     Path(path): Path<(String, String)>,
     condition: Precondition,
     request: Request,
 ) -> Result<Response, Problem> {
     let key = stock_key(&path)?;
     let demands = request.demands(condition, (STOCK, &key.name()), None);
-    let client = desk.client().await?;
+    let client = pool.get().await.map_err(Error::from)?;
     Ok(written(commands::delete_stock(&client, &key, &demands).await?, &request))
 }

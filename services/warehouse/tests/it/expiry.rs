@@ -70,7 +70,7 @@ async fn many_that_ended_meanwhile_are_taken_back_in_batches() -> anyhow::Result
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_worker_wakes_for_a_new_reservation_and_at_its_end() -> anyhow::Result<()> {
+async fn the_worker_sees_a_new_reservation_and_wakes_at_its_end() -> anyhow::Result<()> {
     let world = World::create().await?;
     world.count(5).await;
     let stop = CancellationToken::new();

@@ -30,7 +30,7 @@ async fn a_reservation_whose_answer_is_lost_is_repeated_by_its_key_and_made_once
 -> anyhow::Result<()> {
     let database = migrated().await?;
     let proxy = Proxy::start(&database.url()).await?;
-    let (app, ..) = app(&service_url(proxy.url())).await?;
+    let (app, _) = app(&service_url(proxy.url())).await?;
     assert_eq!(send(&app, "PUT", STOCK, &[], r#"{"on_hand":9}"#).await.status, 201);
     let body = wanted(2, 60);
     let reserve = async |key: &str| {

@@ -9,7 +9,7 @@ use crate::{
 async fn a_write_costs_two_round_trips_and_a_read_one() -> anyhow::Result<()> {
     let database = migrated().await?;
     let proxy = Proxy::start(&database.url()).await?;
-    let (app, ..) = app(&service_url(proxy.url())).await?;
+    let (app, _) = app(&service_url(proxy.url())).await?;
     let count = async |on_hand: u32| {
         let body = format!("{{\"on_hand\":{on_hand}}}");
         send(&app, "PUT", STOCK, &[], &body).await.status.as_u16()
@@ -52,7 +52,7 @@ async fn a_write_costs_two_round_trips_and_a_read_one() -> anyhow::Result<()> {
 #[tokio::test]
 async fn what_fails_together_with_the_append_leaves_nothing() -> anyhow::Result<()> {
     let database = migrated().await?;
-    let (app, ..) = app(&service_url(&database.url())).await?;
+    let (app, _) = app(&service_url(&database.url())).await?;
     assert_eq!(send(&app, "PUT", STOCK, &[], r#"{"on_hand":1}"#).await.status, 201);
     let client = database.connect().await?;
     // The decision passes, the statement that stores it does not.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use service_kit::{Program as _, Service};
 use testkit::Database;
 use tower::ServiceExt as _;
-use warehouse::{Alarm, Expiry, Warehouse};
+use warehouse::{Expiry, Warehouse};
 
 use crate::document;
 
@@ -29,7 +29,6 @@ pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) app: Router,
     pub(crate) pool: Pool,
-    pub(crate) alarm: Alarm,
 }
 
 /// What was answered.
@@ -43,8 +42,8 @@ pub(crate) struct Answer {
 impl World {
     pub(crate) async fn create() -> anyhow::Result<Self> {
         let database = migrated().await?;
-        let (app, pool, alarm) = app(&service_url(&database.url())).await?;
-        Ok(Self { database, app, pool, alarm })
+        let (app, pool) = app(&service_url(&database.url())).await?;
+        Ok(Self { database, app, pool })
     }
 
     /// Sends a request with these headers; a body is sent as JSON unless they say otherwise.
@@ -93,7 +92,7 @@ impl World {
 
     /// The worker that ends reservations; it does nothing until it is asked.
     pub(crate) fn expiry(&self) -> Expiry {
-        Expiry::new(self.pool.clone(), self.alarm.clone())
+        Expiry::new(self.pool.clone())
     }
 
     /// Moves the time of all open reservations so many seconds back, as if they had passed.
@@ -170,15 +169,15 @@ pub(crate) fn service_url(url: &str) -> String {
     format!("{url}?options=-c%20role%3Dsyncline_service")
 }
 
-pub(crate) async fn app(url: &str) -> anyhow::Result<(Router, Pool, Alarm)> {
+pub(crate) async fn app(url: &str) -> anyhow::Result<(Router, Pool)> {
     let arguments = ["test", "--listen", "127.0.0.1:0", "--log-filter", "off"];
     let arguments = arguments.into_iter().chain(["--database-url", url]);
     let Arguments { service, database } = Arguments::try_parse_from(arguments)?;
     let service = Service::start("warehouse", &service)?;
     let pool = service.pool(&database).await?;
-    let (monitor, bus, alarm) = (inbox::Monitor::default(), Bus::none(), Alarm::default());
-    let routes = warehouse::routes(&monitor, pool.clone(), &bus, alarm.clone());
-    Ok((service.app(routes), pool, alarm))
+    let (monitor, bus) = (inbox::Monitor::default(), Bus::none());
+    let routes = warehouse::routes(&monitor, pool.clone(), &bus);
+    Ok((service.app(routes), pool))
 }
 
 pub(crate) async fn send(
