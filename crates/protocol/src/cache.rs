@@ -5,8 +5,8 @@
 //! with it every reading that may have begun before the change; it also ends a value whose
 //! [`Vector`] lies below it. Lease, value and vector vanish together, in an eviction as in a
 //! restart, so nothing is left that could let an old reading in. [`Entry`] is the rule as a
-//! machine, the `cache` crate carries it out inside Redis, and [`proven_at`] says what an answer may
-//! claim.
+//! machine, the `cache` crate carries it out inside Redis, and [`proven_at`] says what an answer
+//! may claim.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -2,12 +2,12 @@
 //!
 //! [`relay`] decides who numbers changes, when, and what is published next; [`reader`] what a
 //! consumer does with what it hears; [`cache`] which value is still current; [`fresh`] up to which
-//! moment all is known to have taken effect; [`retry`] how long to wait after a failure. It promises
-//! that the same inputs always lead to the same decision: time and randomness come in as input,
-//! nothing waits, and nothing is read or written. So whatever order of crashes, losses and repeats is
-//! worth fearing can be tried out by the hundred thousand, on the very code that ships. It keeps
-//! nothing durable: what must outlive the process is stored by the shells that carry its decisions
-//! out.
+//! moment all is known to have taken effect; [`retry`] how long to wait after a failure. It
+//! promises that the same inputs always lead to the same decision: time and randomness come in as
+//! input, nothing waits, and nothing is read or written. So whatever order of crashes, losses and
+//! repeats is worth fearing can be tried out by the hundred thousand, on the very code that ships.
+//! It keeps nothing durable: what must outlive the process is stored by the shells that carry its
+//! decisions out.
 //!
 //! ```
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
