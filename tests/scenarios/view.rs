@@ -149,7 +149,9 @@ async fn new_prices_show_within_a_second(
         within(left, "the new price is in the view and in search", async || {
             let view = mesh.get(url, &format!("/api/v1/views/products/{OURS}")).await?;
             let hit = find(mesh, url, OURS, "").await?.context("not found")?;
-            Ok(view["price"]["amount"] == *amount && hit["price"]["amount"] == *amount)
+            ensure!(view["price"]["amount"] == *amount, "the view shows {view}");
+            ensure!(hit["price"]["amount"] == *amount, "search shows {hit}");
+            Ok(true)
         })
         .await;
         took.push(start.elapsed());

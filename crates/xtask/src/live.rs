@@ -167,7 +167,7 @@ fn line(before: &Look, now: &Look, took: Duration) -> String {
         })
         .collect();
     let p95 = p95(&before.buckets, &now.buckets);
-    format!("{rate:.0} changes/s, behind: {}; P95 commit to applied {p95}", lags.join(", "))
+    format!("{rate:.0} arrivals/s, behind: {}; P95 commit to applied {p95}", lags.join(", "))
 }
 
 #[cfg(test)]
@@ -209,7 +209,7 @@ mod tests {
             buckets: Buckets::new(),
         };
         let line = line(&look(10, Some(0)), &look(30, None), Duration::from_secs(2));
-        let told = "10 changes/s, behind: gateway away, search-indexer 0; \
+        let told = "10 arrivals/s, behind: gateway away, search-indexer 0; \
                     P95 commit to applied -";
         assert_eq!(line, told);
     }
