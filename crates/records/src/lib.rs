@@ -22,6 +22,9 @@
 //! finish(tx, change, &before, Written::default(), demands).await
 //! # }
 //! ```
+//!
+//! An import needs a [`Collection`], a handler that hands it with the [`Upload`] to [`import()`],
+//! and [`uploads`] around the route.
 
 mod command;
 mod error;

@@ -1,15 +1,53 @@
 //! The program as a supervisor runs it.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use testkit::Database;
 
 use crate::world::service_url;
 
-pub(crate) fn catalog() -> Command {
+fn catalog() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_catalog"));
     command.env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// The program over a migrated database; killed when this is dropped.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    port: u16,
+}
+
+impl Running {
+    /// Starts it and waits until it is ready.
+    pub(crate) async fn start(database: &Database) -> anyhow::Result<Self> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let child = catalog()
+            .env("DATABASE_URL", service_url(&database.url()))
+            .env("LISTEN", format!("127.0.0.1:{port}"))
+            .env("LOG_FILTER", "warn")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let running = Self { child, port };
+        testkit::eventually("catalog is ready", || async {
+            Ok(reqwest::get(running.url("/readyz")).await?.status().is_success())
+        })
+        .await;
+        Ok(running)
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@ use std::{convert::Infallible, io};
 
 use axum::body::{Body, Bytes};
 use futures::{StreamExt as _, channel::mpsc, stream};
+use testkit::Database;
 
 use crate::{
     imports::{NDJSON, PRODUCTS, line, refusals, totals},
-    world::World,
+    program::Running,
+    world::{World, migrated},
 };
 
 const KEY: (&str, &str) = ("idempotency-key", "file-1");
@@ -147,6 +149,69 @@ async fn an_upload_whose_caller_vanished_leaves_its_key_free() -> anyhow::Result
     })
     .await;
     assert_eq!(world.stored().await?[3], 600);
+    Ok(())
+}
+
+async fn products(database: &Database) -> anyhow::Result<i64> {
+    let count = "select count(*) as n from catalog.product";
+    Ok(database.connect().await?.query_one(count, &[]).await?.try_get("n")?)
+}
+
+async fn upload(catalog: &Running, body: reqwest::Body) -> reqwest::Result<reqwest::Response> {
+    let request = reqwest::Client::new().post(catalog.url(PRODUCTS)).body(body);
+    request.header(NDJSON.0, NDJSON.1).header(KEY.0, KEY.1).send().await
+}
+
+/// Over real connections: one breaks in the middle of a line, and during another the process dies.
+#[tokio::test]
+async fn a_broken_connection_and_a_killed_process_are_gone_on_from() -> anyhow::Result<()> {
+    let database = migrated().await?;
+    let catalog = Running::start(&database).await?;
+    let whole = file(2000);
+    let piece = |bytes| Ok(whole.get(..bytes).unwrap_or_default().to_owned());
+
+    let (sender, pieces) = mpsc::unbounded();
+    sender.unbounded_send(piece(whole.len() / 2))?;
+    let breaking = async {
+        testkit::eventually("a batch is stored", || async {
+            Ok(products(&database).await? >= 499)
+        })
+        .await;
+        sender.unbounded_send(Err(io::Error::other("gone")))
+    };
+    let (answer, broken) =
+        tokio::join!(upload(&catalog, reqwest::Body::wrap_stream(pieces)), breaking);
+    broken?;
+    assert!(answer.is_err(), "the connection did not break: {answer:?}");
+
+    let died = async {
+        loop {
+            let (sender, pieces) = mpsc::unbounded::<io::Result<String>>();
+            sender.unbounded_send(piece(whole.len() - 9))?;
+            let answer = tokio::select! {
+                answer = upload(&catalog, reqwest::Body::wrap_stream(pieces)) => answer?,
+                () = testkit::eventually("it has gone on", || async {
+                    Ok(products(&database).await? >= 1400)
+                }) => return anyhow::Ok(sender),
+            };
+            assert_eq!(answer.status(), 409, "only a key that is still held keeps it out");
+        }
+    };
+    let sender = died.await?;
+    drop(catalog);
+    assert!(products(&database).await? < 1998);
+    drop(sender);
+
+    let catalog = Running::start(&database).await?;
+    testkit::eventually("the rest is stored", || async {
+        let answer = upload(&catalog, whole.clone().into()).await?;
+        let body: serde_json::Value = answer.json().await?;
+        Ok(body["stored"] == 1998 && body["refused"] == 2 && body["unchanged"] == 0)
+    })
+    .await;
+    let changes = "select count(*) as n from outbox.change";
+    let count: i64 = database.connect().await?.query_one(changes, &[]).await?.get("n");
+    assert_eq!(count, 1998);
     Ok(())
 }
 
