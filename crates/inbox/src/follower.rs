@@ -69,7 +69,7 @@ impl<P: Projection> Follower<P> {
         let topic = Topic::parse(P::TOPIC)?;
         let consumer = config.consumer()?.to_owned();
         let relay = Relay::of(&topic.source(), &config, bus)?;
-        config.monitor.enter(&topic);
+        config.monitor.enter(&consumer, &topic);
         let client = pool.get().await?;
         let identity = copy::read_identity(&client).await?;
         copy::create_topic(&client, &topic).await?;

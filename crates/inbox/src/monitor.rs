@@ -1,7 +1,7 @@
 //! What this process knows of its copies: whether they are ready, and how far behind.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use contracts::calls::{self, SyncResponse};
@@ -18,6 +18,8 @@ pub struct Monitor(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    /// The consumer's name, once something is followed.
+    consumer: OnceLock<String>,
     topics: Mutex<BTreeMap<Topic, Watched>>,
     marks: watch::Sender<u64>,
     asked: Notify,
@@ -34,6 +36,7 @@ struct Shared {
 impl Default for Shared {
     fn default() -> Self {
         Self {
+            consumer: OnceLock::new(),
             topics: Mutex::default(),
             marks: watch::Sender::default(),
             asked: Notify::default(),
@@ -210,7 +213,12 @@ impl Monitor {
         self.0.looks.send_modify(|count| *count += 1);
     }
 
-    pub(crate) fn enter(&self, topic: &Topic) {
+    pub(crate) fn consumer(&self) -> Option<&str> {
+        self.0.consumer.get().map(String::as_str)
+    }
+
+    pub(crate) fn enter(&self, consumer: &str, topic: &Topic) {
+        self.0.consumer.get_or_init(|| consumer.to_owned());
         self.topics().insert(topic.clone(), Watched::new());
     }
 

@@ -26,6 +26,7 @@ struct Desk {
 /// The state of every copy in this service's database.
 #[derive(Debug, Serialize)]
 struct Status {
+    service: Option<String>,
     ready: bool,
     topics: Vec<TopicStatus>,
     dirty: Vec<DirtyKeys>,
@@ -137,7 +138,8 @@ async fn read(desk: &Desk) -> Result<Status, Error> {
         topic_status(topic, copy, open_cases, (watched.as_ref(), streams))
     });
     let topics = topics.collect();
-    Ok(Status { ready: desk.monitor.ready(), topics, dirty })
+    let service = desk.monitor.consumer().map(str::to_owned);
+    Ok(Status { service, ready: desk.monitor.ready(), topics, dirty })
 }
 
 fn topic_status(

@@ -37,7 +37,7 @@ async fn the_status_shows_the_books_of_every_stream() -> anyhow::Result<()> {
     world.at_head().await;
     let body = reqwest::get(format!("{url}/sync/status")).await?.text().await?;
     let status: Value = serde_json::from_str(&body)?;
-    assert_eq!(status["ready"], true, "{body}");
+    assert_eq!((&status["service"], &status["ready"]), (&"test".into(), &true.into()), "{body}");
     let topic = &status["topics"][0];
     assert_eq!(topic["topic"], "shop.items");
     assert_eq!(topic["phase"], "serving");
