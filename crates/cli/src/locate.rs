@@ -21,9 +21,9 @@ Examples:
   syncline where stock MH01-XS-Black store-1008
   syncline where catalog.categories men.tops --json
 
-Exit codes: 0 it arrived everywhere, 1 it is not known or the question failed, 3 it is still on its
+Exit codes: 0 it arrived everywhere, 1 it is not known or the question failed, 3 it is still on the
 way somewhere. Steps are between the clocks of the services; on one machine that is one clock.
-When the broker was told lies in the memory of the relay: it is unknown after the relay's restart.")]
+When the broker was told lies in the memory of the relay: it is unknown after its restart.")]
 pub(crate) struct Args {
     /// product, category, price, promotion, stock, location, or a topic.
     entity: String,
