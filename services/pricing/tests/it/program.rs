@@ -71,7 +71,7 @@ async fn it_migrates_serves_and_publishes_a_start_that_it_slept_through() -> any
     let ready = reqwest::get(format!("{url}/readyz?verbose")).await?;
     assert_eq!(ready.status(), 503);
     assert!(ready.text().await?.contains("catalog.products"));
-    let starts_at = Utc::now() + Duration::from_secs(1);
+    let starts_at = Utc::now() + Duration::from_secs(2);
     let ends_at = starts_at + Duration::from_hours(1);
     let at = |time: chrono::DateTime<Utc>| time.format("%FT%T%.6fZ").to_string();
     let periods = json!([{"starts_at": at(starts_at), "ends_at": at(ends_at)}]);
