@@ -208,6 +208,7 @@ impl<'a, C: Collection> Run<'a, C> {
             (false, Manner::Together) => self.collection.store(&tx, records).await?,
             (false, Manner::Alone) => self.store_alone(&tx, records).await?,
         };
+        debug_assert_eq!(outcomes.len(), records.len(), "every record has one outcome");
         let mut totals = self.progress.totals;
         let mut refusals = Vec::new();
         for (line, problem) in &self.batch.refused {

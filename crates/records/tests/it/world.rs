@@ -25,7 +25,8 @@ const TABLE: &str = "create table records.parcel (id text primary key, street te
     grant all on records.parcel to syncline_service";
 const SAVE: &str = "with saved as (
       insert into records.parcel (id, street) values ($1, $2)
-      on conflict (id) do update set street = excluded.street returning xmax::text <> '0' as existed)
+      on conflict (id) do update set street = excluded.street
+      returning xmax::text <> '0' as existed)
     select existed, version, null::text as digest from saved left join outbox.current on key = $1";
 const SAVE_MANY: &str = "insert into records.parcel (id, street)
     select * from unnest($1::text[], $2::text[]) order by 1";
