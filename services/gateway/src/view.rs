@@ -38,6 +38,9 @@ use crate::owners::Owner;
 
 /// So far may an answer that is called fresh lie behind its owners.
 const BOUND: Duration = Duration::from_secs(1);
+/// What is found this much before the bound is read anew, so that it is still fresh when it is
+/// answered.
+const MARGIN: Duration = Duration::from_millis(100);
 /// So long the database may take to say which records are set aside.
 const CASES_WAIT: Duration = Duration::from_millis(300);
 
@@ -63,10 +66,21 @@ pub(crate) struct View {
     /// Everything shows in it that was committed so long before it was seen.
     age: Duration,
     seen: Instant,
-    /// Of each part that comes from the last known copy, why.
-    pub(crate) old: [Option<String>; KINDS.len()],
+    /// Of each part that comes from the cache although it should have been read, why.
+    old: [Option<String>; KINDS.len()],
+    /// What such a part was there.
+    copy: Copy,
     pub(crate) status: Status,
     pub(crate) reader: Reader,
+}
+
+/// What the cache says of a copy that it gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    /// No change of it is known: it is fresh as long as that is.
+    Current,
+    /// Only that it was so once.
+    Old,
 }
 
 /// Who read an answer.
@@ -111,11 +125,22 @@ impl View {
         self.age + self.seen.elapsed()
     }
 
+    /// Why a part may not be what its owner has, if it may not.
+    pub(crate) fn reason(&self, kind: Kind) -> Option<String> {
+        let is_fresh = self.copy == Copy::Current && self.age() <= BOUND;
+        let reasons = KINDS.into_iter().zip(&self.old).filter(|_| !is_fresh);
+        let old = reasons.filter(|(of, _)| *of == kind).find_map(|(_, reason)| reason.clone());
+        old.or_else(|| self.parts.get(kind).is_behind.then(|| kind.set_aside()))
+    }
+
+    /// Whether an owner that was asked did not answer.
+    pub(crate) fn has_old(&self) -> bool {
+        self.old.iter().any(Option::is_some)
+    }
+
     /// Why it is not fresh, if it is not.
     pub(crate) fn complaint(&self) -> Option<String> {
-        let mut reasons: Vec<_> = self.old.iter().flatten().cloned().collect();
-        reasons.dedup();
-        reasons.extend(self.parts.behind().map(Kind::set_aside));
+        let mut reasons: Vec<_> = KINDS.into_iter().filter_map(|kind| self.reason(kind)).collect();
         if reasons.is_empty() && self.age() > BOUND {
             reasons.push("reading it from its owners took longer than a second".to_owned());
         }
@@ -185,11 +210,12 @@ impl Desk {
     /// What was kept, as a view, if it is fresh.
     fn fresh(&self, standing: Option<Standing>, kept: &Kept) -> Option<View> {
         let age = self.age(standing, kept);
-        (age <= BOUND).then(|| View {
+        (age <= BOUND.saturating_sub(MARGIN)).then(|| View {
             parts: Arc::clone(&kept.parts),
             age,
             seen: Instant::now(),
             old: Default::default(),
+            copy: Copy::Current,
             status: Status::Hit,
             reader: Reader::Own,
         })
@@ -209,13 +235,13 @@ impl Desk {
     /// Looks once more, and reads from the owners what the cache does not know to be fresh.
     async fn read(&self, sku: &Id) -> Result<View, Missing> {
         let standing = self.standing();
-        let (kept, lease, is_current) = match self.look(standing, sku).await {
+        let (kept, lease, copy) = match self.look(standing, sku).await {
             Found::Hit(kept) => match self.fresh(standing, &kept) {
                 Some(view) => return Ok(view),
-                None => (Some(kept), None, true),
+                None => (Some(kept), None, Copy::Current),
             },
-            Found::Miss(lease, old) => (old, Some(lease), false),
-            Found::Nothing => (None, None, false),
+            Found::Miss(lease, old) => (old, Some(lease), Copy::Old),
+            Found::Nothing => (None, None, Copy::Old),
         };
         let seen = Instant::now();
         let (read, set_aside) =
@@ -238,7 +264,7 @@ impl Desk {
         }
         let is_read = old.iter().all(Option::is_none);
         let age = match &kept {
-            Some(kept) if !is_read && is_current => self.age(standing, kept),
+            Some(kept) if !is_read && copy == Copy::Current => self.age(standing, kept),
             Some(kept) if !is_read => kept.age,
             Some(_) | None => Duration::ZERO,
         };
@@ -255,7 +281,7 @@ impl Desk {
             fill = self.shelf.fill(&lease, &parts).await;
         }
         let (parts, status, reader) = (Arc::new(parts), status(fill), Reader::Own);
-        Ok(View { parts, age, seen, old, status, reader })
+        Ok(View { parts, age, seen, old, copy, status, reader })
     }
 
     /// Asks all owners at the same time; less patiently where a copy is at hand.

@@ -10,7 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::parts::{KINDS, Kind, Parts};
+use super::parts::{Kind, Parts};
 use super::{Fill, Reader, Status, View};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -103,10 +103,8 @@ pub(crate) fn answer(sku: &Id, view: &View, asked: &HeaderMap) -> Response {
 
 fn parts(view: &View) -> BTreeMap<&str, PartBody> {
     let mut bodies = BTreeMap::new();
-    for (kind, old) in KINDS.into_iter().zip(&view.old) {
-        let part = view.parts.get(kind);
-        let reason = || old.clone().or_else(|| part.is_behind.then(|| kind.set_aside()));
-        let body = |version| PartBody { version, reason: reason() };
+    for (kind, part) in view.parts.iter() {
+        let body = |version| PartBody { version, reason: view.reason(kind) };
         if part.versions.is_empty() {
             bodies.insert(kind.as_str(), body(None));
         }
@@ -158,7 +156,7 @@ fn said(view: &View) -> HeaderValue {
     if view.reader == Reader::Another {
         said.push_str("; collapsed");
     }
-    if view.old.iter().any(Option::is_some) {
+    if view.has_old() {
         said.push_str("; detail=owner-away");
     }
     HeaderValue::try_from(said).unwrap_or(HeaderValue::from_static("syncline"))

@@ -203,11 +203,6 @@ impl Parts {
         self.product.value.is_none() && !self.is_unknown()
     }
 
-    /// The parts of which a newer state may be set aside.
-    pub(crate) fn behind(&self) -> impl Iterator<Item = Kind> {
-        self.iter().filter(|(_, part)| part.is_behind).map(|(kind, _)| kind)
-    }
-
     /// What an invalidation is compared with. A part that is behind has no version there: the mark
     /// has to go when its case is closed, whatever the version is then.
     pub(crate) fn vector(&self) -> Vector {

@@ -263,6 +263,7 @@ impl Mall {
         };
         eventually("the copies are ready", async || Ok(mall.monitor.ready())).await;
         mall.put("A", "5.00", 3).await?;
+        mall.settled("A", 1).await;
         mall.fresh_hit("A").await;
         Ok(mall)
     }
@@ -292,6 +293,25 @@ impl Mall {
     pub(crate) async fn view(&self, sku: &str) -> Answer {
         let request = Request::get(format!("/api/v1/views/products/{sku}"));
         self.ask(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Waits until this version of the price is heard of and noticed, with all that came before, and
+    /// the namespace is that of the past in which it was.
+    pub(crate) async fn settled(&self, sku: &str, version: i64) {
+        let sql = "select past, (select count(*) from inbox.dirty) as dirty,
+                (select count(*) from inbox.versions where split_part(key, '/', 1) = $1) as parts,
+                (select version from inbox.versions where topic = 'pricing.prices' and key = $1)
+            from gateway.namespace";
+        eventually("everything is heard of and noticed", async || {
+            let row = self.pool.get().await?.query_one(sql, &[&sku]).await?;
+            let heard: Option<i64> = row.get("version");
+            let (dirty, parts): (i64, i64) = (row.get("dirty"), row.get("parts"));
+            let past = inbox::past(&self.pool, &SOURCES.map(|(_, topic)| topic)).await?;
+            Ok(heard == Some(version)
+                && (dirty, parts) == (0, 3)
+                && row.get::<_, String>("past") == past)
+        })
+        .await;
     }
 
     /// Waits until the view is answered from the cache, and fresh.
