@@ -51,7 +51,7 @@ async fn every_page_agrees_with_its_masters_while_the_trade_flows() -> anyhow::R
         .await;
     }
     new_prices_show_within_a_second(&mesh, &url, &mut random).await?;
-    the_hops_add_up(&mesh)?;
+    the_hops_add_up(&mesh, &url).await?;
     let after = books(&mesh).await?;
     ensure!(after > before, "nothing was traded: {before} numbers before, {after} after");
     println!("{SAMPLED} products agree; {} changes arrived meanwhile", after - before);
@@ -161,12 +161,28 @@ async fn new_prices_show_within_a_second(
     Ok(())
 }
 
-/// Every hop of the newest price, from the append to the last that noticed it.
-fn the_hops_add_up(mesh: &Mesh) -> anyhow::Result<()> {
-    let output = mesh.syncline(&["where", "price", PRODUCT, "--json"])?;
+/// Every hop of the newest price, from the append to the last who noticed it.
+async fn the_hops_add_up(mesh: &Mesh, url: &str) -> anyhow::Result<()> {
+    shop::price(mesh, url, PRODUCT, "47.11").await?;
+    let output = mesh.syncline(&["where", "price", PRODUCT, "--wait", "5", "--json"])?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {said}", output.status);
     let told: Value = serde_json::from_slice(&output.stdout)?;
-    println!("{told:#}");
+    ensure!(told["arrived"] == true, "{told:#}");
+    let consumers = told["consumers"].as_array().context("no consumers")?;
+    for (name, sink) in [("search-indexer", "search"), ("gateway", "cache")] {
+        let one = consumers.iter().find(|one| one["service"] == name).context("missing")?;
+        let hops = one["hops"].as_array().context("no hops")?;
+        let names: Vec<_> = hops.iter().filter_map(|hop| hop["hop"].as_str()).collect();
+        ensure!(names == ["received", "applied", "clean"], "{name}: {names:?}");
+        ensure!(hops[2]["at_service"] == format!("{name}/{sink}"), "{}", hops[2]);
+    }
+    let way = told["end_to_end"]["hops"].as_array().context("no way")?;
+    let steps: i64 = way.iter().filter_map(|hop| hop["step_us"].as_i64()).sum();
+    ensure!(told["end_to_end"]["us"].as_i64() == Some(steps) && steps > 0, "{told:#}");
+    let names: Vec<_> = way.iter().filter_map(|hop| hop["hop"].as_str()).collect();
+    ensure!(names.starts_with(&["appended", "sealed"]) && names.ends_with(&["clean"]), "{names:?}");
+    let printed = mesh.syncline(&["where", "price", PRODUCT])?;
+    println!("{}", String::from_utf8_lossy(&printed.stdout));
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -148,6 +148,7 @@ impl Postgres {
 #[derive(Debug)]
 pub(crate) struct Redis {
     _server: Server,
+    program: PathBuf,
     port: u16,
     password: String,
 }
@@ -160,7 +161,12 @@ impl Redis {
         let command = redis::server(&scratch.home, &found.path, (Use::Streams, port), &password)?;
         let mut server = Server::start(command, scratch.home.log("redis"), Signal::TERM)?;
         server.until(|| redis::answers(port, &password))?;
-        Ok(Self { _server: server, port, password })
+        Ok(Self { _server: server, program: found.path, port, password })
+    }
+
+    /// Its program, for tests that kill their own.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Its address.

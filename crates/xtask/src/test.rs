@@ -40,8 +40,7 @@ const SYSTEM: &str = "tests";
 /// The tests that are a stage of their own: package and module.
 const TICK: (&str, &str) = ("outbox", "tick");
 /// Scenarios in the order in which they teach; others follow.
-const SCENARIOS: &[&str] =
-    &["up", "view", "find", "turns", "import", "converge", "rebuild"];
+const SCENARIOS: &[&str] = &["up", "view", "find", "turns", "import", "converge", "rebuild"];
 /// Stages that need no servers.
 const UNIT: &str = "unit";
 const DOC: &str = "doc";

@@ -37,6 +37,7 @@ impl World {
         command
             .env("TEST_DATABASE_URL", self.postgres.url())
             .env("TEST_REDIS_URL", self.redis.url())
+            .env("TEST_REDIS_SERVER", self.redis.program())
             .env("DAPRD", &self.daprd)
             .env("SYNCLINE_X", &self.runner)
             .env("SYNCLINE_NO_BUILD", "true")

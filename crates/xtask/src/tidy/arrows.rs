@@ -37,10 +37,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What only the tests of a package may use besides: [`TESTKIT`] in all but the pure ones.
 const TEST_ARROWS: &[(&str, &[&str])] = &[
-    ("cache", &["contracts"]),       // its race is run by the clock that judges freshness
-    ("inbox", &["outbox"]),          // a consumer is tested against a real source
+    ("cache", &["contracts"]), // its race is run by the clock that judges freshness
+    ("inbox", &["outbox"]),    // a consumer is tested against a real source
     ("search-indexer", &["outbox"]), // and so is what it finds
-    ("gateway", &["outbox"]),        // and what it shows
+    ("gateway", &["outbox"]),  // and what it shows
 ];
 
 /// Only tests may use it.
