@@ -145,7 +145,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Ids {
         ("if-none-match" = Option<String>, Header, description = "tags of what the caller holds"),
     ),
     responses(
-        (status = 200, description = "the view, with Age, Cache-Status and ETag", body = ViewBody<'_>),
+        (status = 200, description = "the view, with Age, Cache-Status, ETag",
+         body = ViewBody<'_>),
         (status = 304, description = "what the caller holds is this view, and fresh"),
         (status = 404, description = "nothing is known of it",
          body = ProblemBody, content_type = "application/problem+json"),

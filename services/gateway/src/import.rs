@@ -1,4 +1,5 @@
-//! Imports: streamed to their owner by plain HTTP, of any length, at the pace at which it takes them.
+//! Imports: streamed to their owner by plain HTTP, of any length, at the pace at which it takes
+//! them.
 //!
 //! Nothing is gathered here: a piece is read from the caller when the owner has taken the one
 //! before. Time is limited in silence only, on both sides.

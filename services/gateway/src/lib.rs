@@ -3,15 +3,15 @@
 //! Owns: nothing; keeps composed views in a cache, and what it has heard of their parts.
 //! Publishes: nothing.
 //! Consumes: `catalog.products`, `pricing.prices` and `warehouse.stock`.
-//! Serves: `GET /api/v1/views/products/{sku}`; `/api/v1/products/{sku}`,
-//! `/api/v1/categories/{id}`, `POST /api/v1/products/import` and `POST /api/v1/categories/import` of
-//! catalog; `/api/v1/prices/{sku}`, `/api/v1/promotions/{id}`, `POST /api/v1/prices/import` and
-//! `POST /api/v1/promotions/import` of pricing; `/api/v1/locations/{id}`, `/api/v1/stock/{sku}`,
-//! `/api/v1/stock/{sku}/{location}`, `POST /api/v1/stock/{sku}/{location}/adjustments`,
-//! `POST /api/v1/reservations`, `/api/v1/reservations/{id}`,
-//! `POST /api/v1/reservations/{id}/fulfilment`, `POST /api/v1/locations/import` and
-//! `POST /api/v1/stock/import` of warehouse; `/api/v1/search` of search-indexer;
-//! `/openapi.json`, the documents of all as one, and `GET /sync/status`.
+//! Serves: `GET /api/v1/views/products/{sku}`; of catalog `/api/v1/products/{sku}`,
+//! `/api/v1/categories/{id}`, `POST /api/v1/products/import` and
+//! `POST /api/v1/categories/import`; of pricing `/api/v1/prices/{sku}`,
+//! `/api/v1/promotions/{id}`, `POST /api/v1/prices/import` and `POST /api/v1/promotions/import`; of
+//! warehouse `/api/v1/locations/{id}`, `/api/v1/stock/{sku}`, `/api/v1/stock/{sku}/{location}`,
+//! `POST /api/v1/stock/{sku}/{location}/adjustments`, `POST /api/v1/reservations`,
+//! `/api/v1/reservations/{id}`, `POST /api/v1/reservations/{id}/fulfilment`,
+//! `POST /api/v1/locations/import` and `POST /api/v1/stock/import`; of search-indexer
+//! `/api/v1/search`; `/openapi.json`, the documents of all as one, and `GET /sync/status`.
 //! Promise: a view is fresh, or it says that it is not and why; an owner's answer comes back as it
 //! is; whatever goes wrong on the way to the owner is a problem that names it, within a bounded
 //! time; nothing is tried twice.
@@ -111,9 +111,9 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// From a delivery to the cache: three topics are heard, what they change is ended in the cache,
-    /// and up to when that is done is known before a view is called fresh. The routes are all that
-    /// is served.
+    /// From a delivery to the cache: three topics are heard, what they change is ended in the
+    /// cache, and up to when that is done is known before a view is called fresh. The routes are
+    /// all that is served.
     pub fn start(self, tasks: &Tasks) -> Router {
         let Self { inbox, pool, bus, owners, cache, part_max } = self;
         let shelf = Shelf::new(cache);

@@ -91,7 +91,7 @@ async fn find(
             // Another process saw the past change once more; so will this one.
             return Ok(());
         }
-        tracing::warn!(namespace = %namespace.id, "the cache is left behind: another past");
+        tracing::info!(namespace = %namespace.id, "what was kept is left behind: another past");
     }
     let known = *standing.borrow();
     let since = known.filter(|known| known.id == namespace.id).map(|known| known.since);

@@ -3,8 +3,8 @@
 //!
 //! An answer is fresh when everything that was committed more than a second ago is known to show in
 //! it: because all three sources were clean since then, or because it was read from the owners
-//! since then. Whoever finds no such answer asks the owners, once for all who wait for the same; the
-//! part of an owner that does not answer comes from the last known copy, flagged.
+//! since then. Whoever finds no such answer asks the owners, once for all who wait for the same;
+//! the part of an owner that does not answer comes from the last known copy, flagged.
 
 mod answer;
 mod parts;
@@ -195,7 +195,7 @@ impl Views {
 }
 
 impl Desk {
-    /// What is known before a look: what is learned later says nothing about what was found earlier.
+    /// What is known before a look: what is learned later says nothing of what was found earlier.
     fn standing(&self) -> Option<Standing> {
         *self.standing.borrow()
     }
@@ -221,8 +221,8 @@ impl Desk {
         })
     }
 
-    /// A current value shows everything from before the oldest of the clean moments, and in any case
-    /// everything from before it was read.
+    /// A current value shows everything from before the oldest of the clean moments, and in any
+    /// case everything from before it was read.
     fn age(&self, standing: Option<Standing>, kept: &Kept) -> Duration {
         let clean_at = standing.map(|standing| standing.clean_at).unwrap_or_default();
         let clean_at = clean_at.map(|at| Some(at?.saturating_duration_since(self.began)));

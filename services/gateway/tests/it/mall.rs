@@ -39,7 +39,8 @@ fn contract(owner: &str, topic: &str) -> String {
     format!(
         "entity: thing\nowner: {owner}\ntopic: {topic}\nlane: normal\n\
          schema:\n  version: \"1\"\n  document:\n    type: object\n    \
-         additionalProperties: false\n    required: []\n    properties: {{ sku: {{ type: string }} }}\n\
+         additionalProperties: false\n    required: []\n    \
+         properties: {{ sku: {{ type: string }} }}\n\
          fields: {{ sku: {{ classification: public }} }}\nconflict: source-of-truth\n\
          freshness_ms: 1000\nretention_hours: 24\n"
     )
@@ -295,8 +296,8 @@ impl Mall {
         self.ask(request.body(Body::empty()).unwrap()).await
     }
 
-    /// Waits until this version of the price is heard of and noticed, with all that came before, and
-    /// the namespace is that of the past in which it was.
+    /// Waits until this version of the price is heard of and noticed, with all that came before,
+    /// and the namespace is that of the past in which it was.
     pub(crate) async fn settled(&self, sku: &str, version: i64) {
         let sql = "select past, (select count(*) from inbox.dirty) as dirty,
                 (select count(*) from inbox.versions where split_part(key, '/', 1) = $1) as parts,
