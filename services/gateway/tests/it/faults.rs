@@ -101,7 +101,7 @@ async fn without_the_cache_views_are_read_from_the_owners_and_nobody_waits() -> 
     assert_eq!(status(&view), "syncline; fwd=bypass; detail=cache-away");
     assert!(!is_stale(&view), "{}", view.json());
     assert_eq!(view.json()["price"]["amount"], "6.00");
-    assert!(mall.monitor.ready(), "the cache is no condition");
+    assert!(mall.gateway.monitor.ready(), "the cache is no condition");
     mall.pricing.owner.set(Mood::Away);
     assert_eq!(mall.view("A").await.problem().0, 503);
     mall.pricing.owner.set(Mood::Answers);
@@ -161,5 +161,38 @@ async fn a_rebuild_leaves_all_that_was_kept_behind() -> anyhow::Result<()> {
     eventually("the namespace is another one", async || Ok(mall.namespace().await? != before))
         .await;
     mall.fresh_hit("A").await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_processes_answer_alike_whoever_cleans_and_whoever_ends() -> anyhow::Result<()> {
+    let mut mall = Mall::open().await?;
+    let other = mall.another().await?;
+    let price = async |gateway: &crate::mall::Gateway| {
+        gateway.fresh_hit("A").await.json()["price"]["amount"].as_str().unwrap().to_owned()
+    };
+    let both_show = async |mall: &Mall, amount: &str| {
+        eventually(&format!("both show {amount}"), async || {
+            Ok(price(&mall.gateway).await == amount && price(&other).await == amount)
+        })
+        .await;
+    };
+    both_show(&mall, "5.00").await;
+    mall.price("A", "6.00").await?;
+    both_show(&mall, "6.00").await;
+    mall.hand_over()?;
+    mall.price("A", "7.00").await?;
+    both_show(&mall, "7.00").await;
+    mall.gateway.stop();
+    mall.price("A", "8.00").await?;
+    within(Duration::from_secs(5), "the one that is left shows the change", async || {
+        Ok(price(&other).await == "8.00")
+    })
+    .await;
+    // The one that has ended no longer hears anything, and knows it.
+    eventually("it reads from the owners", async || {
+        Ok(!status(&mall.view("A").await).contains("hit"))
+    })
+    .await;
     Ok(())
 }

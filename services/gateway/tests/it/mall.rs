@@ -198,25 +198,26 @@ pub(crate) struct Mall {
     pub(crate) redis: RedisServer,
     pub(crate) database: Database,
     pub(crate) pool: Pool,
-    pub(crate) monitor: Monitor,
+    pub(crate) gateway: Gateway,
     hub: Memory,
-    routes: Router,
     tasks: JoinSet<()>,
+}
+
+/// One process of the gateway.
+pub(crate) struct Gateway {
+    pub(crate) monitor: Monitor,
+    routes: Router,
     stop: CancellationToken,
 }
 
-impl Mall {
-    /// Sources without records, and a gateway whose copies have reached their heads.
-    pub(crate) async fn open() -> anyhow::Result<Self> {
-        let (hub, mut tasks) = (Memory::new(), JoinSet::new());
-        let [catalog, pricing, warehouse] = SOURCES;
-        let catalog = Shop::open(catalog, &hub, &mut tasks).await?;
-        let pricing = Shop::open(pricing, &hub, &mut tasks).await?;
-        let warehouse = Shop::open(warehouse, &hub, &mut tasks).await?;
-        let database = Database::create("gateway").await?;
-        database.migrate("inbox", inbox::MIGRATIONS).await?;
-        database.migrate("gateway", gateway::MIGRATIONS).await?;
-        let (redis, stop) = (RedisServer::cache().await?, CancellationToken::new());
+impl Gateway {
+    async fn start(
+        hub: &Memory,
+        shops: [&Shop; 3],
+        redis: &RedisServer,
+        pool: &Pool,
+    ) -> anyhow::Result<Self> {
+        let [catalog, pricing, warehouse] = shops;
         let urls = [
             "--catalog-url",
             &catalog.url,
@@ -231,15 +232,14 @@ impl Mall {
         ];
         let nobody = &NOWHERE[6..];
         let settings = settings(&[&urls[..], nobody].concat());
-        let relays = [&catalog, &pricing, &warehouse];
-        let relays = relays.map(|shop| Road::new(&shop.source, &shop.relay_url));
-        let bus = Bus::memory(&hub);
+        let relays = shops.map(|shop| Road::new(&shop.source, &shop.relay_url));
+        let (bus, stop) = (Bus::memory(hub), CancellationToken::new());
         let inbox = inbox::Config {
             relay_urls: relays.to_vec(),
             stop: stop.clone(),
             ..settings.inbox.clone().named("gateway")
         };
-        let (pool, monitor) = (database.pool(16)?, inbox.monitor.clone());
+        let monitor = inbox.monitor.clone();
         let parts = Parts {
             inbox,
             pool: pool.clone(),
@@ -248,21 +248,62 @@ impl Mall {
             cache: Cache::connect(&settings.cache).await?,
             part_max: Duration::from_millis(settings.part_ms_max),
         };
-        let routes = parts.start(&Tasks::default());
-        let mall = Self {
-            catalog,
-            pricing,
-            warehouse,
-            redis,
-            database,
-            pool,
-            monitor,
-            hub,
-            routes,
-            tasks,
-            stop,
-        };
-        eventually("the copies are ready", async || Ok(mall.monitor.ready())).await;
+        let gateway = Self { monitor, routes: parts.start(&Tasks::default()), stop };
+        eventually("the copies are ready", async || Ok(gateway.monitor.ready())).await;
+        Ok(gateway)
+    }
+
+    pub(crate) async fn ask(&self, request: Request) -> Answer {
+        let answer = self.routes.clone().oneshot(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn view(&self, sku: &str) -> Answer {
+        let request = Request::get(format!("/api/v1/views/products/{sku}"));
+        self.ask(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Ends it in order.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until the view is answered from the cache, and fresh.
+    pub(crate) async fn fresh_hit(&self, sku: &str) -> Answer {
+        let last = Mutex::new(None);
+        eventually("the view is a fresh hit", async || {
+            let view = self.view(sku).await;
+            let is_hit = status(&view) == "syncline; hit" && !is_stale(&view);
+            *last.lock().unwrap() = Some(view);
+            Ok(is_hit)
+        })
+        .await;
+        last.into_inner().unwrap().unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Mall {
+    /// Sources without records, and a gateway whose copies have reached their heads.
+    pub(crate) async fn open() -> anyhow::Result<Self> {
+        let (hub, mut tasks) = (Memory::new(), JoinSet::new());
+        let [catalog, pricing, warehouse] = SOURCES;
+        let catalog = Shop::open(catalog, &hub, &mut tasks).await?;
+        let pricing = Shop::open(pricing, &hub, &mut tasks).await?;
+        let warehouse = Shop::open(warehouse, &hub, &mut tasks).await?;
+        let database = Database::create("gateway").await?;
+        database.migrate("inbox", inbox::MIGRATIONS).await?;
+        database.migrate("gateway", gateway::MIGRATIONS).await?;
+        let (redis, pool) = (RedisServer::cache().await?, database.pool(24)?);
+        let gateway = Gateway::start(&hub, [&catalog, &pricing, &warehouse], &redis, &pool).await?;
+        let mall = Self { catalog, pricing, warehouse, redis, database, pool, gateway, hub, tasks };
         mall.put("A", "5.00", 3).await?;
         mall.settled("A", 1).await;
         mall.fresh_hit("A").await;
@@ -285,15 +326,21 @@ impl Mall {
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Answer {
-        let answer = self.routes.clone().oneshot(request).await.unwrap();
-        let (parts, body) = answer.into_parts();
-        let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        self.gateway.ask(request).await
     }
 
     pub(crate) async fn view(&self, sku: &str) -> Answer {
-        let request = Request::get(format!("/api/v1/views/products/{sku}"));
-        self.ask(request.body(Body::empty()).unwrap()).await
+        self.gateway.view(sku).await
+    }
+
+    pub(crate) async fn fresh_hit(&self, sku: &str) -> Answer {
+        self.gateway.fresh_hit(sku).await
+    }
+
+    /// One more process over the same database and the same cache.
+    pub(crate) async fn another(&self) -> anyhow::Result<Gateway> {
+        let shops = [&self.catalog, &self.pricing, &self.warehouse];
+        Gateway::start(&self.hub, shops, &self.redis, &self.pool).await
     }
 
     /// Waits until this version of the price is heard of and noticed, with all that came before,
@@ -315,19 +362,6 @@ impl Mall {
         .await;
     }
 
-    /// Waits until the view is answered from the cache, and fresh.
-    pub(crate) async fn fresh_hit(&self, sku: &str) -> Answer {
-        let last = Mutex::new(None);
-        eventually("the view is a fresh hit", async || {
-            let view = self.view(sku).await;
-            let is_hit = status(&view) == "syncline; hit" && !is_stale(&view);
-            *last.lock().unwrap() = Some(view);
-            Ok(is_hit)
-        })
-        .await;
-        last.into_inner().unwrap().unwrap()
-    }
-
     /// Another relay takes pricing over: its next number has another term.
     pub(crate) fn hand_over(&mut self) -> anyhow::Result<()> {
         self.pricing.lead(&self.hub, &mut self.tasks)
@@ -341,7 +375,6 @@ impl Mall {
 
 impl Drop for Mall {
     fn drop(&mut self) {
-        self.stop.cancel();
         for shop in [&self.catalog, &self.pricing, &self.warehouse] {
             shop.lead.cancel();
         }
