@@ -130,12 +130,12 @@ fn write_file(mesh: &Mesh) -> anyhow::Result<(String, BTreeMap<usize, Option<&'s
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
     let kinds: Vec<Kind> =
         BAD.iter().flat_map(|(kind, count)| std::iter::repeat_n(*kind, *count)).collect();
-    // Spread evenly, the first and the last line among them.
-    let step = (LINES - 1) / (kinds.len() - 1);
+    // Spread evenly; the first line is good, since its fields say what the file holds.
+    let step = (LINES - 2) / (kinds.len() - 1);
     let mut bad = BTreeMap::new();
     let mut next = kinds.iter();
     for n in 1..=LINES {
-        let due = (n - 1) % step == 0;
+        let due = n >= 2 && (n - 2) % step == 0;
         match due.then(|| next.next()).flatten() {
             Some(kind) => {
                 let (line, field) = kind.line(n);

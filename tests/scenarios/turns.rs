@@ -22,15 +22,9 @@ async fn a_promotion_turns_by_itself_also_while_all_services_are_down() -> anyho
     let url = mesh.url()?;
     shop::product(&mesh, &url, SKU).await?;
     shop::price(&mesh, &url, SKU, "100.00").await?;
-    let [starts_at, ends_at] = [3, 25].map(|after| Utc::now() + TimeDelta::seconds(after));
-    let period = [starts_at, ends_at].map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
-    let promotion = json!({
-        "skus": [SKU],
-        "percent_off": "20",
-        "periods": [{ "starts_at": period[0], "ends_at": period[1] }],
-    });
-    shop::put(&mesh, &url, "promotions/turn", &promotion).await?;
-    effective(&mesh, &url, "100.00", PROMISE * 2).await;
+    let starts_at = Utc::now() + TimeDelta::seconds(3);
+    promote(&mesh, &url, starts_at, Utc::now() + TimeDelta::hours(1)).await?;
+    effective(&mesh, &url, "100.00", RECOVERY).await;
 
     mesh.down()?;
     let until_start = (starts_at - Utc::now()).to_std().unwrap_or_default();
@@ -42,7 +36,10 @@ async fn a_promotion_turns_by_itself_also_while_all_services_are_down() -> anyho
     let started = last_change(&mesh).await?;
     ensure!(started > restarted, "the start at {starts_at} was published at {started} already");
 
-    let until_end = (ends_at - Utc::now()).to_std().context("the restart took too long")?;
+    let ends_at = Utc::now() + TimeDelta::seconds(3);
+    promote(&mesh, &url, starts_at, ends_at).await?;
+    effective(&mesh, &url, "80.00", PROMISE).await;
+    let until_end = (ends_at - Utc::now()).to_std().context("the end came too early")?;
     tokio::time::sleep(until_end).await;
     effective(&mesh, &url, "100.00", PROMISE).await;
     let late = last_change(&mesh).await? - ends_at;
@@ -57,7 +54,7 @@ async fn a_reservation_that_expires_is_available_again() -> anyhow::Result<()> {
     let url = mesh.url()?;
     shop::product(&mesh, &url, SKU).await?;
     shop::put(&mesh, &url, &format!("stock/{SKU}/store-1"), &json!({ "on_hand": 1 })).await?;
-    available(&mesh, &url, 1, PROMISE * 2).await;
+    available(&mesh, &url, 1, RECOVERY).await;
     let reservation =
         json!({ "sku": SKU, "location": "store-1", "quantity": 1, "expires_in_seconds": 3 });
     let reserve = || mesh.http().post(format!("{url}/api/v1/reservations")).json(&reservation);
@@ -106,8 +103,7 @@ async fn a_view_is_stale_without_an_owner_and_refused_without_a_copy() -> anyhow
         shop::product(&mesh, &url, sku).await?;
         shop::price(&mesh, &url, sku, "12.00").await?;
     }
-    within(PROMISE * 2, "the view is served from the cache", async || is_hit(&mesh, &url).await)
-        .await;
+    within(RECOVERY, "the view is served from the cache", async || is_hit(&mesh, &url).await).await;
 
     let without = mesh.without("pricing")?;
     shop::named(&mesh, &url, SKU, "Renamed").await?;
@@ -141,8 +137,7 @@ async fn a_cache_that_dies_is_missed_but_not_needed() -> anyhow::Result<()> {
     let url = mesh.url()?;
     shop::product(&mesh, &url, SKU).await?;
     shop::price(&mesh, &url, SKU, "12.00").await?;
-    within(PROMISE * 2, "the view is served from the cache", async || is_hit(&mesh, &url).await)
-        .await;
+    within(RECOVERY, "the view is served from the cache", async || is_hit(&mesh, &url).await).await;
     let killed = mesh.kill("cache")?;
     let (status, view) = shop::view(&mesh, &url, SKU).await?;
     ensure!(status == StatusCode::OK, "{status} {view}");
@@ -172,7 +167,7 @@ async fn an_index_that_was_deleted_is_written_anew() -> anyhow::Result<()> {
         let availability = &found["availability"]["available"];
         Ok(found["price"]["amount"] == "12.00" && *availability == 7)
     };
-    within(PROMISE * 2, "the document is whole", whole).await;
+    within(RECOVERY, "the document is whole", whole).await;
 
     let without = mesh.without("search-indexer")?;
     let index = mesh.home().join("search-index");
@@ -181,6 +176,20 @@ async fn an_index_that_was_deleted_is_written_anew() -> anyhow::Result<()> {
     within(RECOVERY, "the document is whole again", whole).await;
     ensure!(index.is_dir(), "the index is not where it was");
     Ok(())
+}
+
+/// A fifth off, in one period.
+async fn promote(
+    mesh: &Mesh,
+    url: &str,
+    starts_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let [starts_at, ends_at] =
+        [starts_at, ends_at].map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
+    let period = json!({ "starts_at": starts_at, "ends_at": ends_at });
+    let promotion = json!({ "skus": [SKU], "percent_off": "20", "periods": [period] });
+    shop::put(mesh, url, "promotions/turn", &promotion).await.map(drop)
 }
 
 /// Waits until view and search show this price.
