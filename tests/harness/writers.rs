@@ -93,6 +93,14 @@ impl Tally {
     }
 }
 
+/// Answers that leave open what became of a write, the last of a sending that is still at work.
+const AGAIN: [StatusCode; 4] = [
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+    StatusCode::CONFLICT,
+];
+
 impl Writers {
     /// Runs the workload to its end; every write must be answered.
     pub async fn run(&self, http: &reqwest::Client) -> anyhow::Result<Tally> {
@@ -121,6 +129,8 @@ impl Writers {
             } else {
                 http.put(&url).json(&body)
             };
+            let key = format!("writers-{}-{client}-{write}", self.seed);
+            let request = request.header("idempotency-key", key);
             let status = send(request).await.with_context(|| url.clone())?;
             let noted = tally.note(topic, status);
             noted.with_context(|| format!("{url}, seed {}", self.seed))?;
@@ -156,14 +166,13 @@ fn record(
     })
 }
 
-/// Every write here is idempotent, so an unavailable mesh is simply asked again for a while.
+/// Asks an unavailable mesh again for a while; by the key a write that was carried out although its
+/// answer was lost is answered as it was the first time.
 async fn send(request: reqwest::RequestBuilder) -> anyhow::Result<StatusCode> {
     for _ in 0..100 {
         let again = request.try_clone().context("a request with a streamed body")?;
         match again.send().await {
-            Ok(answer) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => {
-                return Ok(answer.status());
-            }
+            Ok(answer) if !AGAIN.contains(&answer.status()) => return Ok(answer.status()),
             Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }

@@ -12,7 +12,8 @@ use testkit::within;
 use crate::shop;
 
 const SKU: &str = "TURN-1";
-const PROMISE: Duration = Duration::from_secs(1);
+/// What takes a moment at rest, on a machine that is not.
+const SOON: Duration = Duration::from_secs(5);
 /// For what must first start again.
 const RECOVERY: Duration = Duration::from_secs(30);
 
@@ -38,10 +39,10 @@ async fn a_promotion_turns_by_itself_also_while_all_services_are_down() -> anyho
 
     let ends_at = Utc::now() + TimeDelta::seconds(3);
     promote(&mesh, &url, starts_at, ends_at).await?;
-    effective(&mesh, &url, "80.00", PROMISE).await;
+    effective(&mesh, &url, "80.00", SOON).await;
     let until_end = (ends_at - Utc::now()).to_std().context("the end came too early")?;
     tokio::time::sleep(until_end).await;
-    effective(&mesh, &url, "100.00", PROMISE).await;
+    effective(&mesh, &url, "100.00", SOON).await;
     let late = last_change(&mesh).await? - ends_at;
     ensure!((TimeDelta::zero()..TimeDelta::seconds(1)).contains(&late), "published {late} late");
     println!("the end was published {} ms after its moment", late.num_milliseconds());
@@ -61,8 +62,8 @@ async fn a_reservation_that_expires_is_available_again() -> anyhow::Result<()> {
     ensure!(reserve().send().await?.status() == StatusCode::CREATED, "the last one is reserved");
     let again = reserve().send().await?.status();
     ensure!(again == StatusCode::CONFLICT, "the last one was reserved twice: {again}");
-    available(&mesh, &url, 0, PROMISE).await;
-    available(&mesh, &url, 1, Duration::from_secs(3) + PROMISE).await;
+    available(&mesh, &url, 0, SOON).await;
+    available(&mesh, &url, 1, Duration::from_secs(3) + SOON).await;
     Ok(())
 }
 
@@ -82,12 +83,12 @@ async fn a_price_waits_for_its_product() -> anyhow::Result<()> {
     ensure!(shop::found(&mesh, &url, SKU).await?.is_none(), "found without a product");
 
     shop::product(&mesh, &url, SKU).await?;
-    within(PROMISE, "the product is found with the price that waited", async || {
+    within(SOON, "the product is found with the price that waited", async || {
         let found = shop::found(&mesh, &url, SKU).await?.context("not found")?;
         Ok(found["price"]["amount"] == "12.00")
     })
     .await;
-    within(PROMISE, "nothing waits any more", async || {
+    within(SOON, "nothing waits any more", async || {
         let answer = mesh.http().get(format!("{url}/api/v1/prices/{SKU}")).send().await?;
         Ok(answer.status().is_success() && waits_for(&answer).is_none())
     })
@@ -107,7 +108,7 @@ async fn a_view_is_stale_without_an_owner_and_refused_without_a_copy() -> anyhow
 
     let without = mesh.without("pricing")?;
     shop::named(&mesh, &url, SKU, "Renamed").await?;
-    within(PROMISE * 5, "the new name stands beside the old price, flagged", async || {
+    within(SOON, "the new name stands beside the old price, flagged", async || {
         let (status, view) = shop::view(&mesh, &url, SKU).await?;
         ensure!(status == StatusCode::OK && view["price"]["amount"] == "12.00", "{view}");
         let flagged = view["freshness"]["stale"] == true;
@@ -147,7 +148,7 @@ async fn a_cache_that_dies_is_missed_but_not_needed() -> anyhow::Result<()> {
     })
     .await;
     shop::price(&mesh, &url, SKU, "13.00").await?;
-    within(PROMISE, "a new price is in the view", async || {
+    within(SOON, "a new price is in the view", async || {
         let (_, view) = shop::view(&mesh, &url, SKU).await?;
         Ok(view["price"]["amount"] == "13.00" && view["freshness"]["stale"] == false)
     })
