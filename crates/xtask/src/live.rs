@@ -1,4 +1,7 @@
-//! The live line: how many changes arrive per second, who lags, and how long a change travels.
+//! The live line: how many changes arrive per second, who lags, and how long they travel.
+//!
+//! A change that three copies take arrives three times. The time is that of a batch, counted from
+//! its oldest change: at rest a batch is one change, under load it is the slowest of many.
 
 use std::{
     collections::{BTreeMap, VecDeque},

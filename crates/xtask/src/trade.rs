@@ -124,7 +124,7 @@ impl fmt::Display for Counts {
 /// What an owner made of a write.
 enum Taken {
     Done,
-    /// Sold out, or somebody else was faster.
+    /// Sold out.
     Refused,
 }
 
@@ -173,7 +173,7 @@ impl Trader<'_> {
         let said = answer.body_mut().read_to_string().unwrap_or_default();
         match answer.status().as_u16() {
             200..=299 => Ok(Taken::Done),
-            409 | 412 | 422 => Ok(Taken::Refused),
+            409 => Ok(Taken::Refused),
             status => bail!("{url} answered {status}: {said}"),
         }
     }

@@ -41,9 +41,10 @@ pub(crate) struct Args {
     #[arg(long)]
     empty: bool,
     /// Writes per second of the small trade that flows once the sample is there; 0 for none
-    #[arg(long, value_name = "N", default_value_t = TRAFFIC, conflicts_with = "empty")]
+    /// [default: 5]
+    #[arg(long, value_name = "N", conflicts_with = "empty")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=trade::RATE_MAX))]
-    traffic: u32,
+    traffic: Option<u32>,
     /// How changes travel: through sidecars and a broker, over Redis Streams without sidecars, or
     /// by the relay's feed alone
     #[arg(long, value_enum, default_value_t = Transport::Dapr)]
@@ -82,12 +83,10 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<ExitCode> {
 
 fn already_up(home: &Home, args: &Args) -> Result<ExitCode> {
     let plan = Plan::read(home)?.context("a supervisor runs without a plan")?;
-    if plan.transport != args.transport {
-        bail!(
-            "this mesh is up with transport {}; first stop it with: {}",
-            plan.transport,
-            home.command("down")
-        );
+    let others = differences(&plan, args);
+    if !others.is_empty() {
+        let others = others.join(", ");
+        bail!("this mesh is up with {others}; first stop it with: {}", home.command("down"));
     }
     let up = State::read(home)?.is_some_and(|state| state.phase == Phase::Up);
     progress::say("up", if up { "this mesh is up already" } else { "this mesh is coming up" });
@@ -95,6 +94,24 @@ fn already_up(home: &Home, args: &Args) -> Result<ExitCode> {
     wait_ready(home, None, if up { said } else { 0 })?;
     say_where(home, &plan)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a running mesh does in another way than it is asked for now.
+fn differences(plan: &Plan, args: &Args) -> Vec<String> {
+    let mut others = Vec::new();
+    if plan.transport != args.transport {
+        others.push(format!("transport {}", plan.transport));
+    }
+    if plan.port_offset != args.port_offset {
+        others.push(format!("port offset {}", plan.port_offset));
+    }
+    if args.traffic.is_some_and(|traffic| traffic != plan.traffic) {
+        others.push(format!("traffic {}", plan.traffic));
+    }
+    if !args.set.is_empty() && args.set != plan.set {
+        others.push("other settings".to_owned());
+    }
+    others
 }
 
 /// Finds, brings and builds what is needed, and decides what is to run.
@@ -130,7 +147,7 @@ fn plan(settings: &Settings, args: &Args, home: &Home) -> Result<Plan> {
         redis: Some(redis.path),
         daprd: sidecar,
         set: args.set.clone(),
-        traffic: if args.empty { 0 } else { args.traffic },
+        traffic: if args.empty { 0 } else { args.traffic.unwrap_or(TRAFFIC) },
     })
 }
 
@@ -150,20 +167,17 @@ fn attached(home: &Home, args: &Args, begun: Instant) -> Result<ExitCode> {
     thread::spawn(move || {
         let result = wait_phase(&watched).and_then(|phase| match phase {
             Phase::Up => {
-                if load {
-                    load_sample(&watched)?;
+                if load && let Err(error) = load_sample(&watched) {
+                    progress::say("sample", &format!("not loaded: {error:#}"));
                 }
                 say_ready(&watched, begun, "Ctrl-C")?;
-                let plan = Plan::read(&watched)?.context("the plan is gone")?;
-                if plan.traffic > 0 {
-                    live::show(&plan, || false);
-                }
+                live::show(&Plan::read(&watched)?.context("the plan is gone")?, || false);
                 Ok(())
             }
             Phase::Starting | Phase::Stopping | Phase::Stopped | Phase::Failed => Ok(()),
         });
         if let Err(error) = result {
-            progress::say("sample", &format!("not loaded: {error:#}"));
+            progress::say("up", &format!("{error:#}"));
         }
     });
     supervise::supervise(home)?;
