@@ -34,6 +34,15 @@ pub enum Error {
     /// A statement outside of a transaction failed.
     #[error("ask the database")]
     Database(#[from] tokio_postgres::Error),
+    /// A row does not satisfy the rules under which it was stored.
+    #[error("read column {column}")]
+    Stored {
+        /// The column.
+        column: &'static str,
+        /// The rule.
+        #[source]
+        source: Invalid,
+    },
     /// The write or its change could not be stored.
     #[error("store the change")]
     Outbox(#[from] outbox::Error),
@@ -101,7 +110,8 @@ impl From<Error> for Problem {
             Error::Database(cause) | Error::Outbox(outbox::Error::Database(cause)) => {
                 fault(of_database(cause))
             }
-            Error::Outbox(outbox::Error::Refused { .. } | outbox::Error::Payload { .. }) => {
+            Error::Stored { .. }
+            | Error::Outbox(outbox::Error::Refused { .. } | outbox::Error::Payload { .. }) => {
                 fault(Self::internal())
             }
         }
@@ -110,7 +120,8 @@ impl From<Error> for Problem {
 
 /// What passes by itself asks the caller to come again; anything else is a mistake of ours.
 fn of_database(cause: &tokio_postgres::Error) -> Problem {
-    let passing = ["08", "40", "53", "55", "57", "58"];
+    // 25P03 and 25P04: this process was so busy that the database ended its transaction.
+    let passing = ["08", "25P03", "25P04", "40", "53", "55", "57", "58"];
     let Some(state) = cause.code() else {
         return Problem::unavailable("the connection to the database broke; nothing is known");
     };
