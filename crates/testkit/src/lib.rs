@@ -14,10 +14,12 @@
 
 mod database;
 mod eventually;
+mod proxy;
 mod redis;
 mod servers;
 
 pub use database::{Database, connect};
 pub use eventually::{eventually, within};
+pub use proxy::Proxy;
 pub use redis::RedisServer;
 pub use servers::Servers;

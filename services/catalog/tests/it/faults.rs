@@ -1,9 +1,8 @@
 //! A database that goes away, and an answer that is lost after the work was done.
 
-use crate::{
-    proxy::Proxy,
-    world::{World, app, migrated, send, service_url},
-};
+use testkit::Proxy;
+
+use crate::world::{World, app, migrated, send, service_url};
 
 const PATH: &str = "/api/v1/products/a";
 

@@ -8,7 +8,6 @@ mod faults;
 mod flat;
 mod imports;
 mod program;
-mod proxy;
 mod records;
 mod refusals;
 mod repeats;

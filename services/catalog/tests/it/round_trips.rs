@@ -1,9 +1,8 @@
 //! How often a request waits for the database, counted on the wire.
 
-use crate::{
-    proxy::Proxy,
-    world::{app, migrated, send, service_url},
-};
+use testkit::Proxy;
+
+use crate::world::{app, migrated, send, service_url};
 
 #[tokio::test]
 async fn a_write_costs_two_round_trips_and_a_read_one() -> anyhow::Result<()> {

@@ -9,7 +9,6 @@ mod document;
 mod imports;
 mod mesh;
 mod program;
-mod proxy;
 mod records;
 mod refusals;
 mod round_trips;

@@ -1,9 +1,8 @@
 //! How often a request waits for the database, counted on the wire.
 
-use crate::{
-    proxy::Proxy,
-    world::{app, migrated, send, service_url},
-};
+use testkit::Proxy;
+
+use crate::world::{app, migrated, send, service_url};
 
 const ALWAYS: &str = r#"[{"starts_at":"2020-01-01T00:00:00Z","ends_at":"9999-12-31T23:59:59Z"}]"#;
 

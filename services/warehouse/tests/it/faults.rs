@@ -1,9 +1,8 @@
 //! A database that goes away, and an answer that is lost after the work was done.
 
-use crate::{
-    proxy::Proxy,
-    world::{RESERVATIONS, STOCK, World, app, migrated, send, service_url, wanted},
-};
+use testkit::Proxy;
+
+use crate::world::{RESERVATIONS, STOCK, World, app, migrated, send, service_url, wanted};
 
 #[tokio::test]
 async fn a_database_that_is_away_is_a_503_and_no_fault_of_the_request() -> anyhow::Result<()> {

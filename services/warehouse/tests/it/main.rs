@@ -10,7 +10,6 @@ mod imports;
 mod locations;
 mod mesh;
 mod program;
-mod proxy;
 mod race;
 mod random;
 mod refusals;

@@ -1,9 +1,8 @@
 //! How often a request waits for the database, counted on the wire.
 
-use crate::{
-    proxy::Proxy,
-    world::{RESERVATIONS, STOCK, app, migrated, send, service_url, wanted},
-};
+use testkit::Proxy;
+
+use crate::world::{RESERVATIONS, STOCK, app, migrated, send, service_url, wanted};
 
 #[tokio::test]
 async fn a_write_costs_two_round_trips_and_a_read_one() -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! A proxy before the database that counts round trips.
+//! A proxy before the database that counts round trips and can swallow an answer.
 
 use std::{
     sync::{
@@ -21,14 +21,16 @@ use tokio::{
 const DELAY: Duration = Duration::from_millis(25);
 
 /// Counts how often a client sends after it was answered: its round trips.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 struct Counter {
     trips: Arc<AtomicU32>,
     sending: Arc<AtomicBool>,
+    cut_at: Arc<AtomicU32>,
 }
 
 /// A running proxy.
-pub(crate) struct Proxy {
+#[derive(Debug)]
+pub struct Proxy {
     counter: Counter,
     url: String,
     _running: JoinSet<()>,
@@ -36,7 +38,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Stands before the database of this URL.
-    pub(crate) async fn start(url: &str) -> anyhow::Result<Self> {
+    pub async fn start(url: &str) -> anyhow::Result<Self> {
         let (_, rest) = url.rsplit_once('@').unwrap_or(("", url));
         let server = rest.split('/').next().unwrap_or_default().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -48,13 +50,20 @@ impl Proxy {
     }
 
     /// The database's URL through the proxy.
-    pub(crate) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.url
     }
 
     /// Round trips since the last call.
-    pub(crate) fn take(&self) -> u32 {
+    pub fn take(&self) -> u32 {
         self.counter.trips.swap(0, Ordering::SeqCst)
+    }
+
+    /// Cuts each connection instead of passing on the answer of this round trip, counted from now;
+    /// 0 ends it.
+    pub fn cut_at(&self, trip: u32) {
+        self.take();
+        self.counter.cut_at.store(trip, Ordering::SeqCst);
     }
 }
 
@@ -67,6 +76,11 @@ impl Counter {
 
     fn answered(&self) {
         self.sending.store(false, Ordering::SeqCst);
+    }
+
+    fn is_cut(&self) -> bool {
+        let cut_at = self.cut_at.load(Ordering::SeqCst);
+        cut_at > 0 && self.trips.load(Ordering::SeqCst) >= cut_at
     }
 }
 
@@ -96,7 +110,7 @@ async fn answers(counter: Counter, mut from: OwnedReadHalf, mut to: OwnedWriteHa
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         tokio::time::sleep(DELAY).await;
         counter.answered();
-        if to.write_all(bytes.get(..count).unwrap_or_default()).await.is_err() {
+        if counter.is_cut() || to.write_all(bytes.get(..count).unwrap_or_default()).await.is_err() {
             return;
         }
     }
