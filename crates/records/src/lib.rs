@@ -42,7 +42,7 @@ pub use import::{
 };
 pub use prune::prune;
 pub use read::{Published, WAITS_FOR, read, shown};
-pub use refusals::{NotDeleted, NotPut, NotRead};
+pub use refusals::{NotDeleted, NotFound, NotPut, NotRead};
 pub use request::{Request, id, written};
 
 /// The tables of schema `records`, in order: name and SQL.

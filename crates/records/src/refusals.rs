@@ -26,6 +26,23 @@ pub enum NotRead {
     Unavailable(ProblemBody),
 }
 
+/// Why what takes no condition is not read.
+#[derive(Debug, IntoResponses)]
+pub enum NotFound {
+    /// There is nothing of this name
+    #[response(status = 404, content_type = "application/problem+json")]
+    Unknown(ProblemBody),
+    /// The name in the path breaks a rule
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemBody),
+    /// Our fault; the log names the cause
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(ProblemBody),
+    /// Not now; come again in a moment
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(ProblemBody),
+}
+
 /// Why a record is not stored.
 #[derive(Debug, IntoResponses)]
 pub enum NotPut {

@@ -7,8 +7,9 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use deadpool_postgres::Pool;
-use records::{NotDeleted, NotPut, NotRead, Request, written};
+use records::{NotFound, NotPut, Request, written};
 use service_kit::{Precondition, Problem, ProblemBody};
+use utoipa::IntoResponses;
 
 use super::bodies::{ReservationBody, StockBody, WantedBody};
 use crate::{
@@ -47,6 +48,36 @@ pub(super) async fn reserve(
     Ok(written(commands::reserve(&client, key, (quantity, lifetime), &demands).await?, &request))
 }
 
+/// Why a reservation is not ended
+#[derive(Debug, IntoResponses)]
+#[expect(dead_code, reason = "describes answers in documents only")]
+pub(super) enum NotEnded {
+    /// The condition or the key is malformed
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemBody),
+    /// There is no such reservation
+    #[response(status = 404, content_type = "application/problem+json")]
+    Unknown(ProblemBody),
+    /// A request with the same key is still running
+    #[response(status = 409, content_type = "application/problem+json")]
+    StillRunning(ProblemBody),
+    /// It has ended already, in less than a day
+    #[response(status = 410, content_type = "application/problem+json")]
+    Ended(ProblemBody),
+    /// Its stock is not in the state that the condition names; nothing was changed
+    #[response(status = 412, content_type = "application/problem+json")]
+    Condition(ProblemBody),
+    /// The id in the path breaks a rule, or the key was used for another request
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemBody),
+    /// Our fault; the log names the cause
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(ProblemBody),
+    /// Not now; come again in a moment, with the same key or condition
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(ProblemBody),
+}
+
 /// Reads a reservation
 #[utoipa::path(
     get, path = "/api/v1/reservations/{id}", tag = "reservations",
@@ -54,7 +85,7 @@ pub(super) async fn reserve(
     responses(
         (status = 200, description = "the reservation, for a day after its end too",
          body = ReservationBody),
-        NotRead,
+        NotFound,
     )
 )]
 pub(super) async fn get_reservation(
@@ -80,9 +111,7 @@ pub(super) async fn get_reservation(
     ),
     responses(
         (status = 204, description = "released"),
-        NotDeleted,
-        (status = 410, description = "it has ended already, in less than a day", body = ProblemBody,
-         content_type = "application/problem+json"),
+        NotEnded,
     )
 )]
 pub(super) async fn release(
@@ -104,9 +133,7 @@ pub(super) async fn release(
     ),
     responses(
         (status = 200, description = "the stock after it", body = StockBody),
-        NotDeleted,
-        (status = 410, description = "it has ended already, in less than a day", body = ProblemBody,
-         content_type = "application/problem+json"),
+        NotEnded,
     )
 )]
 pub(super) async fn fulfil(

@@ -8,7 +8,7 @@ use axum::{
 };
 use contracts::Id;
 use deadpool_postgres::Pool;
-use records::{NotDeleted, NotPut, NotRead, Request, WAITS_FOR, id, shown, written};
+use records::{NotDeleted, NotFound, NotPut, NotRead, Request, WAITS_FOR, id, shown, written};
 use serde::Serialize;
 use service_kit::{Precondition, Problem, ProblemBody};
 use utoipa::ToSchema;
@@ -69,7 +69,7 @@ impl From<Listed> for StockAtLocation {
     responses(
         (status = 200, description = "of one moment; `syncline-waits-for` names an unknown product",
          body = StockOfProduct),
-        NotRead,
+        NotFound,
     )
 )]
 pub(super) async fn list_stock(
