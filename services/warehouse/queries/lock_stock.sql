@@ -6,6 +6,10 @@ with held as materialized (
 )
 select held.on_hand, held.reserved, clock_timestamp() as at,
        exists (select from warehouse.product where sku = $1) as known,
+       exists (
+         select from outbox.current as place
+          where place.topic = $4 and place.key = $2 and not place.deleted
+       ) as placed,
        published.version, left(encode(sha256(published.payload), 'hex'), 8) as digest
   from held
   left join outbox.current as published

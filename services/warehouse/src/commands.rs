@@ -22,7 +22,7 @@ use crate::{
     domain::{Delta, Level, Location, Quantity, Reason, Refusal, StockKey},
     error::Error,
     payload::{LOCATIONS, LocationPayload, STOCK, StockPayload},
-    store::{self, Held},
+    store::{self, Held, Opened},
 };
 
 /// How often rows that others create or delete meanwhile are asked for again.
@@ -114,7 +114,7 @@ pub(crate) async fn delete_stock(
     }
     let name = key.name();
     let held = store::lock_stock(&tx, key).await?;
-    let held = held.ok_or_else(|| unknown("stock", name.clone()))?;
+    let (held, _) = held.ok_or_else(|| unknown("stock", name.clone()))?;
     let reserved = held.level.reserved();
     if reserved > 0 {
         return Err(Error::IsReserved { stock: key.clone(), reserved });
@@ -129,8 +129,11 @@ pub(crate) async fn delete_stock(
 async fn hold(tx: &Tx<'_>, key: &StockKey) -> Result<Held, Error> {
     let mut existed = true;
     for _ in 0..ATTEMPTS_MAX {
-        if let Some(mut held) = store::lock_stock(tx, key).await? {
+        if let Some((mut held, is_placed)) = store::lock_stock(tx, key).await? {
             held.before.existed = existed;
+            if !is_placed {
+                open_locations(tx, &[&key.location]).await?;
+            }
             return Ok(held);
         }
         if open_locations(tx, &[&key.location]).await? {
@@ -140,15 +143,16 @@ async fn hold(tx: &Tx<'_>, key: &StockKey) -> Result<Held, Error> {
     Err(Error::Contended { stock: key.clone() })
 }
 
-/// Holds these locations and publishes those that it had to create; false where one came or went
-/// meanwhile.
+/// Holds these locations and publishes those that nobody has published, be it that it had to create
+/// them; false where one came or went meanwhile.
 async fn open_locations(tx: &Tx<'_>, ids: &[&Id]) -> Result<bool, Error> {
-    let Some(created) = store::open_locations(tx, ids).await? else { return Ok(false) };
-    for location in &created {
+    let Opened { unpublished, is_complete } = store::open_locations(tx, ids).await?;
+    // Also of an attempt that is not the last: to the next one they are no longer new.
+    for location in &unpublished {
         let payload = LocationPayload::from(location);
         tx.append(&Append::upsert(LOCATIONS, location.id.as_str(), &payload)?).await?;
     }
-    Ok(true)
+    Ok(is_complete)
 }
 
 /// Appends what is in stock at many places.

@@ -1,7 +1,7 @@
 //! What can go wrong with a request, and what each failure means to the caller.
 
 use axum::http::StatusCode;
-use contracts::{Id, Invalid};
+use contracts::Id;
 use service_kit::{Problem, chain};
 
 use crate::{
@@ -49,15 +49,6 @@ pub(crate) enum Error {
         /// The stock.
         stock: StockKey,
     },
-    /// A row does not satisfy the rules under which it was stored.
-    #[error("read column {column}")]
-    Stored {
-        /// The column.
-        column: &'static str,
-        /// The rule.
-        #[source]
-        source: Invalid,
-    },
     /// What can go wrong with any record.
     #[error(transparent)]
     Records(#[from] records::Error),
@@ -87,8 +78,12 @@ impl From<Error> for records::Error {
         match error {
             Error::Records(error) => error,
             Error::Contended { .. } => outbox::Error::RolledBack.into(),
-            other => {
-                let (key, reason) = (String::new(), chain(&other));
+            // Not a fault of ours among them: that is told to nobody as his own.
+            Error::Refused { .. }
+            | Error::IsReserved { .. }
+            | Error::HasStock { .. }
+            | Error::Ended { .. } => {
+                let (key, reason) = (String::new(), chain(&error));
                 outbox::Error::Refused { key, reason }.into()
             }
         }
@@ -117,10 +112,6 @@ impl From<Error> for Problem {
             }
             Error::Contended { .. } => {
                 Self::unavailable("others create and delete the same stock; nothing was changed")
-            }
-            stored @ Error::Stored { .. } => {
-                tracing::error!(error = chain(&stored), "a request failed");
-                Self::internal()
             }
             Error::Records(error) => error.into(),
         }

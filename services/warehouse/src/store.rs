@@ -7,13 +7,15 @@ mod reservations;
 pub(crate) use changes::{
     delete_stock, end_reservation, save_adjustment, save_reservation, save_stock,
 };
-pub(crate) use imports::{Locked, find_equal, import_locations, lock_stocks, save_stocks};
+pub(crate) use imports::{
+    Locked, find_equal, import_locations, lock_free_stocks, lock_stocks, save_stocks,
+};
 pub(crate) use reservations::{
     Due, expire, lock_due, lock_reservation, next_due, prune, read_reservation,
 };
 
 use chrono::{DateTime, Utc};
-use contracts::Id;
+use contracts::{Id, Invalid};
 use deadpool_postgres::{ClientWrapper, Transaction};
 use outbox::Tx;
 use records::{Before, Published};
@@ -28,6 +30,7 @@ use crate::{
 
 const LOCK_STOCK: &str = include_str!("../queries/lock_stock.sql");
 const OPEN_LOCATIONS: &str = include_str!("../queries/open_locations.sql");
+const LOCK_LOCATIONS: &str = include_str!("../queries/lock_locations.sql");
 const OPEN_STOCK: &str = include_str!("../queries/open_stock.sql");
 const READ_STOCK: &str = include_str!("../queries/read_stock.sql");
 const LIST_STOCK: &str = include_str!("../queries/list_stock.sql");
@@ -46,11 +49,11 @@ pub(crate) struct Held {
     pub(crate) waits_for: Option<String>,
 }
 
-/// Takes the lock of this stock, where there is any.
-pub(crate) async fn lock_stock(tx: &Tx<'_>, key: &StockKey) -> Result<Option<Held>, Error> {
+/// Takes the lock of this stock, where there is any; answers too whether its location is published.
+pub(crate) async fn lock_stock(tx: &Tx<'_>, key: &StockKey) -> Result<Option<(Held, bool)>, Error> {
     let (sku, location) = parts(key);
-    let row = tx.query_opt(LOCK_STOCK, &[&sku, &location, &STOCK]).await?;
-    row.map(|row| held(&row, sku)).transpose()
+    let row = tx.query_opt(LOCK_STOCK, &[&sku, &location, &STOCK, &LOCATIONS]).await?;
+    row.map(|row| Ok((held(&row, sku)?, row.try_get("placed")?))).transpose()
 }
 
 fn held(row: &Row, sku: &str) -> Result<Held, Error> {
@@ -79,8 +82,13 @@ fn key(row: &Row) -> Result<StockKey, Error> {
     Ok(StockKey { sku: id(row, "sku")?, location: id(row, "location")? })
 }
 
-fn id(row: &Row, column: &str) -> Result<Id, Error> {
-    Id::parse(row.try_get(column)?).map_err(|source| Error::Stored { column: "id", source })
+fn id(row: &Row, column: &'static str) -> Result<Id, Error> {
+    Id::parse(row.try_get(column)?).map_err(|source| broken(column, source))
+}
+
+/// A row that does not satisfy the rules under which it was stored.
+fn broken(column: &'static str, source: Invalid) -> Error {
+    records::Error::Stored { column, source }.into()
 }
 
 fn parts(key: &StockKey) -> (&str, &str) {
@@ -92,24 +100,46 @@ fn columns<'a>(keys: impl IntoIterator<Item = &'a StockKey>) -> (Vec<&'a str>, V
     keys.into_iter().map(parts).unzip()
 }
 
-/// Creates those of these locations that are unknown and answers them; holds the others. `None`
-/// where one came or went meanwhile: then it must be asked again.
-pub(crate) async fn open_locations(
-    tx: &Tx<'_>,
-    ids: &[&Id],
-) -> Result<Option<Vec<Location>>, Error> {
+/// Locations that this transaction holds.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Those of them that nobody has published yet, as they are to be published.
+    pub(crate) unpublished: Vec<Location>,
+    /// Not where one came or went meanwhile: then it must be asked again.
+    pub(crate) is_complete: bool,
+}
+
+/// Creates those of these locations that are unknown and holds the others.
+pub(crate) async fn open_locations(tx: &Tx<'_>, ids: &[&Id]) -> Result<Opened, Error> {
     let names: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
-    let rows = tx.query(OPEN_LOCATIONS, &[&names]).await?;
-    if rows.len() < names.len() {
-        return Ok(None);
-    }
-    let mut created = Vec::new();
+    let rows = tx.query(OPEN_LOCATIONS, &[&names, &LOCATIONS]).await?;
+    let (mut unpublished, mut left) = (Vec::new(), Vec::new());
     for row in &rows {
         if row.try_get("created")? {
-            created.push(Location::unknown(id(row, "id")?));
+            unpublished.push(Location::unknown(id(row, "id")?));
+        } else if !row.try_get("published")? {
+            left.push(row.try_get::<_, &str>("id")?);
         }
     }
-    Ok(Some(created))
+    if !left.is_empty() {
+        unpublished.extend(lock_locations(tx, &left).await?);
+    }
+    Ok(Opened { unpublished, is_complete: rows.len() == names.len() })
+}
+
+async fn lock_locations(tx: &Tx<'_>, ids: &[&str]) -> Result<Vec<Location>, Error> {
+    let rows = tx.query(LOCK_LOCATIONS, &[&ids]).await?;
+    rows.iter().map(location).collect()
+}
+
+fn location(row: &Row) -> Result<Location, Error> {
+    let text = |column: &'static str| {
+        let raw: Option<&str> = row.try_get(column)?;
+        raw.map(Text::parse).transpose().map_err(|source| broken(column, source))
+    };
+    let (name, city) = (text("name")?, text("city")?);
+    let (region, postcode) = (text("region")?, text("postcode")?);
+    Ok(Location { id: id(row, "id")?, name, city, region, postcode })
 }
 
 /// Makes rows for those of these keys that have none, and answers their keys.

@@ -26,7 +26,7 @@ pub(crate) async fn reserve(
     if let Some(answer) = answered(&tx, demands).await? {
         return Ok(answer);
     }
-    let held = store::lock_stock(&tx, &key).await?;
+    let held = store::lock_stock(&tx, &key).await?.map(|(held, _)| held);
     // Where there is no stock, none is available.
     let level = held.as_ref().map_or_else(Level::default, |held| held.level);
     let level = level.reserve(quantity).map_err(refused(&key))?;
@@ -99,12 +99,17 @@ async fn answer_otherwise(
     conclude(tx, answer, demands).await
 }
 
-/// Takes back the stock of those of these reservations that are still open and due; says how many.
+/// Takes back the stock of those of these reservations that are still open and due, and leaves those
+/// for later whose stock another one is writing; says how many.
 pub(crate) async fn expire(client: &ClientWrapper, due: &[Due]) -> Result<usize, Error> {
     let tx = Tx::begin(client);
     let keys: BTreeSet<_> = due.iter().map(|due| &due.stock).collect();
-    let locked = store::lock_stocks(&tx, keys).await?;
-    let ids: Vec<_> = due.iter().map(|due| due.id).collect();
+    let locked = store::lock_free_stocks(&tx, keys).await?;
+    let mine = due.iter().filter(|due| locked.contains_key(&due.stock));
+    let ids: Vec<_> = mine.map(|due| due.id).collect();
+    if ids.is_empty() {
+        return Ok(0);
+    }
     let still = store::lock_due(&tx, &ids).await?;
     if still.is_empty() {
         return Ok(0);

@@ -10,11 +10,12 @@ use super::{columns, key, level};
 use crate::{
     domain::{Level, Quantity, StockKey},
     error::Error,
-    payload::LocationPayload,
+    payload::{LOCATIONS, LocationPayload},
 };
 
 const FIND_EQUAL: &str = include_str!("../../queries/find_equal.sql");
 const LOCK_STOCKS: &str = include_str!("../../queries/lock_stocks.sql");
+const LOCK_FREE_STOCKS: &str = include_str!("../../queries/lock_free_stocks.sql");
 const SAVE_STOCKS: &str = include_str!("../../queries/save_stocks.sql");
 const IMPORT_LOCATIONS: &str = include_str!("../../queries/import_locations.sql");
 
@@ -43,7 +44,19 @@ pub(crate) async fn lock_stocks<'a>(
     keys: impl IntoIterator<Item = &'a StockKey>,
 ) -> Result<BTreeMap<StockKey, Locked>, Error> {
     let (skus, locations) = columns(keys);
-    let rows = tx.query(LOCK_STOCKS, &[&skus, &locations]).await?;
+    locked(&tx.query(LOCK_STOCKS, &[&skus, &locations]).await?)
+}
+
+/// Takes the locks of this stock where nobody else has them; leaves out the rest.
+pub(crate) async fn lock_free_stocks<'a>(
+    tx: &Tx<'_>,
+    keys: impl IntoIterator<Item = &'a StockKey>,
+) -> Result<BTreeMap<StockKey, Locked>, Error> {
+    let (skus, locations) = columns(keys);
+    locked(&tx.query(LOCK_FREE_STOCKS, &[&skus, &locations]).await?)
+}
+
+fn locked(rows: &[Row]) -> Result<BTreeMap<StockKey, Locked>, Error> {
     let locked = rows.iter().map(|row| {
         let (level, reference) = (level(row)?, reference(row)?);
         Ok((key(row)?, Locked { level, reference }))
@@ -68,7 +81,7 @@ pub(crate) async fn import_locations(
     tx: &Tx<'_>,
     locations: &[LocationPayload<'_>],
 ) -> Result<BTreeSet<String>, Error> {
-    let rows = tx.query(IMPORT_LOCATIONS, &[&Json(locations)]).await?;
+    let rows = tx.query(IMPORT_LOCATIONS, &[&Json(locations), &LOCATIONS]).await?;
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 

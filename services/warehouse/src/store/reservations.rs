@@ -7,7 +7,7 @@ use deadpool_postgres::ClientWrapper;
 use outbox::Tx;
 use tokio_postgres::Row;
 
-use super::{Held, held, key};
+use super::{Held, broken, held, key};
 use crate::{
     domain::{Quantity, Reservation, State, StockKey},
     error::Error,
@@ -48,17 +48,15 @@ pub(crate) async fn read_reservation(
 }
 
 fn reservation(row: &Row) -> Result<Reservation, Error> {
-    let state = State::parse(row.try_get("state")?).ok_or_else(|| Error::Stored {
-        column: "state",
-        source: Invalid::new("unknown", "is no state of a reservation"),
-    })?;
+    let state = State::parse(row.try_get("state")?)
+        .ok_or_else(|| broken("state", Invalid::new("unknown", "is no state of a reservation")))?;
     let (quantity, expires_at) = (quantity(row)?, row.try_get("expires_at")?);
     Ok(Reservation { stock: key(row)?, quantity, expires_at, state })
 }
 
 fn quantity(row: &Row) -> Result<Quantity, Error> {
     let quantity = Quantity::some(row.try_get("quantity")?);
-    quantity.map_err(|source| Error::Stored { column: "quantity", source })
+    quantity.map_err(|source| broken("quantity", source))
 }
 
 /// A reservation that ends soon.

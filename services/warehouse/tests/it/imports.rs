@@ -160,6 +160,49 @@ async fn imports_in_any_order_and_trade_wait_for_each_other_in_no_circle() -> an
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn imports_that_create_the_same_locations_at_once_publish_them_all() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let line = |sku: &str, n: usize| {
+        format!("{{\"sku\":\"{sku}{n}\",\"location\":\"{}\",\"on_hand\":1}}\n", n % 60)
+    };
+    let files: Vec<String> = ["a", "b", "c", "d"]
+        .iter()
+        .enumerate()
+        .map(|(import, sku)| (0..300).map(|n| line(sku, n * (import + 1))).collect())
+        .collect();
+    let imports = files.iter().map(|file| import(&world, STOCK_IMPORT, &[NDJSON], file));
+    for answer in join_all(imports).await {
+        assert_eq!(totals(&answer)[3], 0, "{answer:?}");
+    }
+    world.assert_sound().await
+}
+
+#[tokio::test]
+async fn a_location_created_by_an_attempt_that_is_repeated_is_published() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let other = world.database.connect().await?;
+    other.batch_execute("begin; insert into warehouse.location (id) values ('B')").await?;
+    let file = ["A", "B"]
+        .map(|location| format!("{{\"sku\":\"a\",\"location\":\"{location}\",\"on_hand\":1}}\n"));
+    let file = file.concat();
+    let watcher = world.database.connect().await?;
+    let commit = async {
+        testkit::eventually("the import waits for the other", || async {
+            let waiting = "select count(*) as n from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock'";
+            Ok(watcher.query_one(waiting, &[]).await?.get::<_, i64>("n") == 1)
+        })
+        .await;
+        other.batch_execute("commit").await
+    };
+    let (answer, committed) = tokio::join!(import(&world, STOCK_IMPORT, &[NDJSON], &file), commit);
+    committed?;
+    assert_eq!(totals(&answer), [2, 2, 0, 0, 2]);
+    assert_eq!(world.get("/api/v1/locations/A").await.status, 200);
+    world.assert_sound().await
+}
+
 #[tokio::test]
 async fn a_file_of_another_kind_is_refused() -> anyhow::Result<()> {
     let world = World::create().await?;

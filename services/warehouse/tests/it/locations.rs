@@ -41,6 +41,25 @@ async fn a_location_that_stock_named_first_is_described_later() -> anyhow::Resul
 }
 
 #[tokio::test]
+async fn a_location_that_nobody_published_is_published_by_the_next_write() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let left = "insert into warehouse.location (id, city)
+        values ('s', 'Tempe'), ('t', null), ('u', null);
+        insert into warehouse.stock (sku, location) values ('a', 's')";
+    world.database.connect().await?.batch_execute(left).await?;
+    world.count(1).await;
+    assert_eq!(world.get(PATH).await.json()["city"], "Tempe", "of stock that there was");
+    world.put("/api/v1/stock/a/t", r#"{"on_hand":1}"#).await;
+    assert_eq!(world.get("/api/v1/locations/t").await.status, 200, "of new stock");
+    let (path, ndjson) = ("/api/v1/locations/import", ("content-type", "application/x-ndjson"));
+    let imported = world.send("POST", path, &[ndjson], r#"{"id":"u"}"#).await;
+    assert_eq!(imported.json()["stored"], 1, "of an equal line");
+    let repeated = world.send("POST", path, &[ndjson], r#"{"id":"u"}"#).await;
+    assert_eq!(repeated.json()["unchanged"], 1);
+    world.assert_sound().await
+}
+
+#[tokio::test]
 async fn a_location_with_stock_is_not_deleted() -> anyhow::Result<()> {
     let world = World::create().await?;
     world.count(0).await;

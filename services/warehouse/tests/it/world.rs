@@ -122,7 +122,8 @@ impl World {
         counts.try_into().map_err(|_| anyhow::anyhow!("six counts"))
     }
 
-    /// Fails unless every row agrees with its open reservations and with what is published of it.
+    /// Fails unless every row agrees with its open reservations and with what is published of it,
+    /// and every location with what is published of that.
     pub(crate) async fn assert_sound(&self) -> anyhow::Result<()> {
         let client = self.database.connect().await?;
         let wrong = "
@@ -138,7 +139,16 @@ impl World {
                 or stock.reserved <> (
                      select coalesce(sum(quantity), 0) from warehouse.reservation as open
                       where open.sku = stock.sku and open.location = stock.location
-                        and state = 'open')";
+                        and state = 'open')
+            union all
+            select coalesce(location.id, published.key) as key
+              from warehouse.location
+              full join (select * from outbox.current where topic = 'warehouse.locations'
+                         and not deleted) as published
+                on published.key = location.id
+             where convert_from(published.payload, 'UTF8')::jsonb is distinct from
+                   jsonb_build_object('id', id, 'name', name, 'city', city, 'region', region,
+                     'postcode', postcode)";
         let wrong = client.query(wrong, &[]).await?;
         let wrong: Vec<String> = wrong.iter().map(|row| row.get("key")).collect();
         assert!(wrong.is_empty(), "not as reserved or published: {wrong:?}");
