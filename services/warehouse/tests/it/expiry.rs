@@ -69,6 +69,45 @@ async fn many_that_ended_meanwhile_are_taken_back_in_batches() -> anyhow::Result
     world.assert_sound().await
 }
 
+/// Stock `a` and `b` at location `s`, each with a reservation that is due.
+async fn two_due() -> anyhow::Result<World> {
+    let world = World::create().await?;
+    for sku in ["a", "b"] {
+        world.put(&format!("/api/v1/stock/{sku}/s"), r#"{"on_hand":5}"#).await;
+        let wanted = crate::world::wanted(2, 60).replace("\"a\"", &format!("\"{sku}\""));
+        assert_eq!(world.post(crate::world::RESERVATIONS, &wanted).await.status, 201);
+    }
+    world.pass(60.0).await?;
+    Ok(world)
+}
+
+#[tokio::test]
+async fn stock_that_another_one_writes_holds_up_no_end_of_other_stock() -> anyhow::Result<()> {
+    let world = two_due().await?;
+    let other = world.database.connect().await?;
+    other.batch_execute("begin; select from warehouse.stock where sku = 'a' for update").await?;
+    assert_eq!(turn(&world).await?, Turn::Expired(1));
+    assert_eq!(turn(&world).await?, Turn::Expired(0), "the other one still writes");
+    other.batch_execute("commit").await?;
+    assert_eq!(turn(&world).await?, Turn::Expired(1));
+    assert_eq!(turn(&world).await?, Turn::Idle(None));
+    world.assert_sound().await
+}
+
+#[tokio::test]
+async fn a_reservation_that_cannot_be_ended_keeps_no_other() -> anyhow::Result<()> {
+    let world = two_due().await?;
+    let client = world.database.connect().await?;
+    let rule = "alter table warehouse.stock
+        add constraint odd check (sku <> 'a' or reserved > 0) not valid";
+    client.batch_execute(rule).await?;
+    assert_eq!(turn(&world).await?, Turn::Expired(1));
+    assert!(turn(&world).await.is_err(), "the rule is still there");
+    client.batch_execute("alter table warehouse.stock drop constraint odd").await?;
+    assert_eq!(turn(&world).await?, Turn::Expired(1));
+    world.assert_sound().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_worker_sees_a_new_reservation_and_wakes_at_its_end() -> anyhow::Result<()> {
     let world = World::create().await?;
