@@ -10,8 +10,8 @@
 //!
 //! It promises that a hit shows every invalidation that had been carried out before the look. It
 //! does not know what has yet to be carried out: whether an answer is *fresh* is decided by
-//! [`protocol::fresh`], with the clean moments as they were known **before** the look, and
-//! [`protocol::cache::proven_at`] says what a value is worth that one has just read oneself. Every
+//! [`protocol::fresh`], with the clean moments as they were known **before** the look, or with the
+//! moment at which one began to read it oneself. Ages by the cache's own clock prove nothing. Every
 //! call ends within [`Config::cache_answer_ms_max`]; a reader whom the cache does not answer asks
 //! the owners alone, an invalidation that failed is carried out again until it worked.
 //!

@@ -5,8 +5,8 @@
 //! with it every reading that may have begun before the change; it also ends a value whose
 //! [`Vector`] lies below it. Lease, value and vector vanish together, in an eviction as in a
 //! restart, so nothing is left that could let an old reading in. [`Entry`] is the rule as a
-//! machine, the `cache` crate carries it out inside Redis, and [`proven_at`] says what an answer
-//! may claim.
+//! machine, the `cache` crate carries it out inside Redis, and [`fresh`](crate::fresh) says what an
+//! answer may claim.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -153,19 +153,6 @@ impl<V: Clone> Entry<V> {
     /// The value that a look would give as current, but for its time.
     pub fn current(&self) -> Option<&Filled<V>> {
         self.filled.as_ref().filter(|_| self.current)
-    }
-}
-
-/// Up to which moment an answer is proven to show every change; times are the reader's own.
-///
-/// `began` is when the look was that came before the readings, `clean_at` the moment up to which
-/// all changes had been carried out in the cache, *as it was known before that look*: what is
-/// learned later says nothing about a value that was found earlier. A value that was stored is as
-/// good as one that was found; one that was refused stands for its own reading alone.
-pub fn proven_at(fill: Fill, began: Duration, clean_at: Option<Duration>) -> Duration {
-    match fill {
-        Fill::Stored => clean_at.map_or(began, |clean_at| clean_at.max(began)),
-        Fill::Refused => began,
     }
 }
 

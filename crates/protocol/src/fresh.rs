@@ -6,6 +6,11 @@
 //! is *clean*. Pushes that arrive prove nothing of the kind, since nobody knows which did not.
 //! While a copy stands still or is loaded anew no moment becomes clean. [`Clean`] finds the moment,
 //! [`freshness`] says what an answer that depends on several sources may claim.
+//!
+//! All moments are times on the local clock of one process that never goes back: what another clock
+//! says, that of the cache for example, proves nothing, since any clock may be set. Such a clock may
+//! stand while its machine is suspended; a process that wakes from that takes what it knows for
+//! younger than it is, until its next call of sync is answered or a bound of its own time is over.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -122,6 +127,36 @@ impl Call {
     }
 }
 
+/// What an answer rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground<const N: usize> {
+    /// All of it was read from the owners by this very process, which began to at this moment.
+    Read {
+        /// Before the first of them was asked.
+        began: Duration,
+    },
+    /// Some of it at least was found current in the cache, whatever became of the rest.
+    Found {
+        /// The clean moments of all sources as they were known *before* the look: what is learned
+        /// later says nothing of what was found earlier.
+        clean_at: [Option<Duration>; N],
+    },
+    /// Some of it is only known to have been so once.
+    Old,
+}
+
+impl<const N: usize> Ground<N> {
+    /// Up to which moment an answer is proven to show every change; the source that was clean
+    /// longest ago decides, and one that never was proves nothing.
+    pub fn proven_at(&self) -> Option<Duration> {
+        match self {
+            Self::Read { began } => Some(*began),
+            Self::Found { clean_at } => clean_at.iter().copied().min().flatten(),
+            Self::Old => None,
+        }
+    }
+}
+
 /// What an answer may claim of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
@@ -137,15 +172,9 @@ pub enum Freshness {
     },
 }
 
-/// Whether an answer that depends on several sources is fresh now: the source that was clean
-/// longest ago decides, and one that never was makes it stale.
-pub fn freshness(
-    now: Duration,
-    clean_at: impl IntoIterator<Item = Option<Duration>>,
-    bound: Duration,
-) -> Freshness {
-    let oldest = clean_at.into_iter().try_fold(now, |oldest, at| Some(oldest.min(at?)));
-    let age = oldest.map(|oldest| now.saturating_sub(oldest));
+/// Whether an answer that rests on this is fresh now.
+pub fn freshness<const N: usize>(now: Duration, ground: &Ground<N>, bound: Duration) -> Freshness {
+    let age = ground.proven_at().map(|proven| now.saturating_sub(proven));
     match age {
         Some(age) if age <= bound => Freshness::Fresh { age },
         age => Freshness::Stale { age },

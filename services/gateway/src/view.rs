@@ -2,8 +2,9 @@
 //! do, and never called fresh unless that is known.
 //!
 //! An answer is fresh when everything that was committed more than a second ago is known to show in
-//! it: because all three sources were clean since then, or because it was read from the owners
-//! since then. Whoever finds no such answer asks the owners, once for all who wait for the same;
+//! it: because all three sources were clean since then, or because this process itself began to read
+//! it from the owners since then. Both are counted by the monotonic clock of this process; the clock
+//! by which the cache says how old a copy is may be set, and so it is only shown. Whoever finds no such answer asks the owners, once for all who wait for the same;
 //! the part of an owner that does not answer comes from the last known copy, flagged.
 
 mod answer;
@@ -20,7 +21,7 @@ use deadpool_postgres::Pool;
 use futures::future::{join, join_all};
 use http::{StatusCode, Uri};
 use inbox::Record;
-use protocol::fresh::{Freshness, freshness};
+use protocol::fresh::{Freshness, Ground, freshness};
 use service_kit::{Problem, chain};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -63,24 +64,15 @@ struct Desk {
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) parts: Arc<Parts>,
-    /// Everything shows in it that was committed so long before it was seen.
-    age: Duration,
-    seen: Instant,
+    /// What it rests on, by a clock that began then.
+    ground: Ground<{ KINDS.len() }>,
+    began: Instant,
+    /// By the clock of the cache, how old a copy was when it was looked at, and when that was.
+    kept: (Duration, Instant),
     /// Of each part that comes from the cache although it should have been read, why.
     old: [Option<String>; KINDS.len()],
-    /// What such a part was there.
-    copy: Copy,
     pub(crate) status: Status,
     pub(crate) reader: Reader,
-}
-
-/// What the cache says of a copy that it gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Copy {
-    /// No change of it is known: it is fresh as long as that is.
-    Current,
-    /// Only that it was so once.
-    Old,
 }
 
 /// Who read an answer.
@@ -120,14 +112,26 @@ pub(crate) struct Missing {
 }
 
 impl View {
-    /// For how long it may lack what was committed.
+    fn freshness(&self) -> Freshness {
+        freshness(self.began.elapsed(), &self.ground, BOUND)
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self.freshness(), Freshness::Fresh { .. })
+    }
+
+    /// For how long it may lack what was committed; of an old copy, as far as anybody can tell.
     pub(crate) fn age(&self) -> Duration {
-        self.age + self.seen.elapsed()
+        let (kept, looked) = self.kept;
+        match self.freshness() {
+            Freshness::Fresh { age } | Freshness::Stale { age: Some(age) } => age,
+            Freshness::Stale { age: None } => kept + looked.elapsed(),
+        }
     }
 
     /// Why a part may not be what its owner has, if it may not.
     pub(crate) fn reason(&self, kind: Kind) -> Option<String> {
-        let is_fresh = self.copy == Copy::Current && self.age() <= BOUND;
+        let is_fresh = self.is_fresh();
         let reasons = KINDS.into_iter().zip(&self.old).filter(|_| !is_fresh);
         let old = reasons.filter(|(of, _)| *of == kind).find_map(|(_, reason)| reason.clone());
         old.or_else(|| self.parts.get(kind).is_behind.then(|| kind.set_aside()))
@@ -138,10 +142,16 @@ impl View {
         self.old.iter().any(Option::is_some)
     }
 
+    /// The first owner that did not answer.
+    fn unheard(&self) -> Option<Missing> {
+        let mut old = KINDS.into_iter().zip(&self.old);
+        old.find_map(|(kind, reason)| Some(Missing { kind, reason: reason.clone()? }))
+    }
+
     /// Why it is not fresh, if it is not.
     pub(crate) fn complaint(&self) -> Option<String> {
         let mut reasons: Vec<_> = KINDS.into_iter().filter_map(|kind| self.reason(kind)).collect();
-        if reasons.is_empty() && self.age() > BOUND {
+        if reasons.is_empty() && !self.is_fresh() {
             reasons.push("reading it from its owners took longer than a second".to_owned());
         }
         if reasons.is_empty() { None } else { Some(reasons.join("; ")) }
@@ -185,6 +195,9 @@ impl Views {
         let landed = self.0.flights.join(&Shelf::key("", sku), read).await;
         let mut view = landed.map_err(|missing| missing.problem(sku))?;
         if view.parts.is_unknown() {
+            if let Some(missing) = view.unheard() {
+                return Err(missing.problem(sku));
+            }
             return Err(Problem::not_found(format!("nothing is known of a product {sku}")));
         }
         if !leads.into_inner() {
@@ -209,41 +222,39 @@ impl Desk {
 
     /// What was kept, as a view, if it is fresh.
     fn fresh(&self, standing: Option<Standing>, kept: &Kept) -> Option<View> {
-        let age = self.age(standing, kept);
-        (age <= BOUND.saturating_sub(MARGIN)).then(|| View {
+        let ground = self.found(standing);
+        let found = freshness(self.began.elapsed(), &ground, BOUND.saturating_sub(MARGIN));
+        matches!(found, Freshness::Fresh { .. }).then(|| View {
             parts: Arc::clone(&kept.parts),
-            age,
-            seen: Instant::now(),
+            ground,
+            began: self.began,
+            kept: (kept.age, Instant::now()),
             old: Default::default(),
-            copy: Copy::Current,
             status: Status::Hit,
             reader: Reader::Own,
         })
     }
 
-    /// A current value shows everything from before the oldest of the clean moments, and in any
-    /// case everything from before it was read.
-    fn age(&self, standing: Option<Standing>, kept: &Kept) -> Duration {
+    /// A current value shows everything from before the oldest of the clean moments.
+    fn found(&self, standing: Option<Standing>) -> Ground<{ KINDS.len() }> {
         let clean_at = standing.map(|standing| standing.clean_at).unwrap_or_default();
         let clean_at = clean_at.map(|at| Some(at?.saturating_duration_since(self.began)));
-        match freshness(self.began.elapsed(), clean_at, BOUND) {
-            Freshness::Fresh { age } | Freshness::Stale { age: Some(age) } => age.min(kept.age),
-            Freshness::Stale { age: None } => kept.age,
-        }
+        Ground::Found { clean_at }
     }
 
     /// Looks once more, and reads from the owners what the cache does not know to be fresh.
     async fn read(&self, sku: &Id) -> Result<View, Missing> {
         let standing = self.standing();
-        let (kept, lease, copy) = match self.look(standing, sku).await {
+        let (kept, lease, ground) = match self.look(standing, sku).await {
             Found::Hit(kept) => match self.fresh(standing, &kept) {
                 Some(view) => return Ok(view),
-                None => (Some(kept), None, Copy::Current),
+                None => (Some(kept), None, self.found(standing)),
             },
-            Found::Miss(lease, old) => (old, Some(lease), Copy::Old),
-            Found::Nothing => (None, None, Copy::Old),
+            Found::Miss(lease, old) => (old, Some(lease), Ground::Old),
+            Found::Nothing => (None, None, Ground::Old),
         };
-        let seen = Instant::now();
+        let looked = Instant::now();
+        let began = looked.saturating_duration_since(self.began);
         let (read, set_aside) =
             join(self.ask_all(sku, kept.as_ref().map(|_| self.part_max)), self.set_aside(sku))
                 .await;
@@ -263,11 +274,8 @@ impl Desk {
             parts.set(kind, part);
         }
         let is_read = old.iter().all(Option::is_none);
-        let age = match &kept {
-            Some(kept) if !is_read && copy == Copy::Current => self.age(standing, kept),
-            Some(kept) if !is_read => kept.age,
-            Some(_) | None => Duration::ZERO,
-        };
+        let ground = if is_read { Ground::Read { began } } else { ground };
+        let kept_for = kept.as_ref().map_or(Duration::ZERO, |kept| kept.age);
         let status = match (&kept, &lease) {
             (Some(_), _) => Status::Stale,
             (None, Some(_)) => Status::Miss,
@@ -281,7 +289,8 @@ impl Desk {
             fill = self.shelf.fill(&lease, &parts).await;
         }
         let (parts, status, reader) = (Arc::new(parts), status(fill), Reader::Own);
-        Ok(View { parts, age, seen, old, copy, status, reader })
+        let (began, kept) = (self.began, (kept_for, looked));
+        Ok(View { parts, ground, began, kept, old, status, reader })
     }
 
     /// Asks all owners at the same time; less patiently where a copy is at hand.

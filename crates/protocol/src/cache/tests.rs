@@ -88,14 +88,6 @@ fn a_value_past_its_time_does_not_come_back_when_the_clock_goes_back() {
     assert_eq!(entry.look(ms(8), TWO), Look::Miss(TWO, Some(filled(&[], 9))));
 }
 
-#[test]
-fn a_refused_value_stands_for_its_own_reading_alone() {
-    assert_eq!(proven_at(Fill::Stored, ms(5), Some(ms(9))), ms(9));
-    assert_eq!(proven_at(Fill::Stored, ms(5), Some(ms(2))), ms(5));
-    assert_eq!(proven_at(Fill::Stored, ms(5), None), ms(5));
-    assert_eq!(proven_at(Fill::Refused, ms(5), Some(ms(9))), ms(5));
-}
-
 /// How the cache behind the readers works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {

@@ -161,13 +161,23 @@ fn a_copy_that_is_always_behind_still_gets_on_and_little_is_remembered() {
 #[test]
 fn the_source_that_was_clean_longest_ago_decides() {
     let bound = ms(1_000);
-    let of = |clean_at: &[Option<u64>]| {
-        freshness(ms(5_000), clean_at.iter().map(|at| at.map(ms)), bound)
+    let of = |clean_at: [Option<u64>; 2]| {
+        let clean_at = clean_at.map(|at| at.map(ms));
+        freshness(ms(5_000), &Ground::Found { clean_at }, bound)
     };
-    assert_eq!(of(&[Some(4_900), Some(4_000)]), Freshness::Fresh { age: ms(1_000) });
-    assert_eq!(of(&[Some(4_900), Some(3_999)]), Freshness::Stale { age: Some(ms(1_001)) });
-    assert_eq!(of(&[Some(4_900), None]), Freshness::Stale { age: None });
-    assert_eq!(of(&[Some(6_000)]), Freshness::Fresh { age: Duration::ZERO });
+    assert_eq!(of([Some(4_900), Some(4_000)]), Freshness::Fresh { age: ms(1_000) });
+    assert_eq!(of([Some(4_900), Some(3_999)]), Freshness::Stale { age: Some(ms(1_001)) });
+    assert_eq!(of([Some(4_900), None]), Freshness::Stale { age: None });
+    assert_eq!(of([Some(6_000), Some(6_000)]), Freshness::Fresh { age: Duration::ZERO });
+}
+
+#[test]
+fn what_one_reads_oneself_counts_from_its_beginning_and_an_old_copy_never() {
+    let of = |ground: Ground<1>| freshness(ms(5_000), &ground, ms(1_000));
+    assert_eq!(of(Ground::Read { began: ms(4_000) }), Freshness::Fresh { age: ms(1_000) });
+    let late = Freshness::Stale { age: Some(ms(1_001)) };
+    assert_eq!(of(Ground::Read { began: ms(3_999) }), late);
+    assert_eq!(of(Ground::Old), Freshness::Stale { age: None });
 }
 
 /// What may happen next to a source, its copy and the keys that the copy made dirty.

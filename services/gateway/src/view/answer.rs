@@ -156,7 +156,7 @@ fn said(view: &View) -> HeaderValue {
     if view.reader == Reader::Another {
         said.push_str("; collapsed");
     }
-    if view.has_old() {
+    if view.has_old() && !view.is_fresh() {
         said.push_str("; detail=owner-away");
     }
     HeaderValue::try_from(said).unwrap_or(HeaderValue::from_static("syncline"))

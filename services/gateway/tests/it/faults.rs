@@ -1,12 +1,13 @@
 //! What a view says while parts of the system are away.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use serde_json::json;
 use testkit::{eventually, within};
 
-use crate::mall::{Mall, Mood, is_stale, status};
+use crate::mall::{Gateway, Mall, Mood, is_stale, status};
 
 fn age_ms(view: &crate::Answer) -> u64 {
     view.json()["freshness"]["age_ms"].as_u64().unwrap()
@@ -168,7 +169,7 @@ async fn a_rebuild_leaves_all_that_was_kept_behind() -> anyhow::Result<()> {
 async fn several_processes_answer_alike_whoever_cleans_and_whoever_ends() -> anyhow::Result<()> {
     let mut mall = Mall::open().await?;
     let other = mall.another().await?;
-    let price = async |gateway: &crate::mall::Gateway| {
+    let price = async |gateway: &Gateway| {
         gateway.fresh_hit("A").await.json()["price"]["amount"].as_str().unwrap().to_owned()
     };
     let both_show = async |mall: &Mall, amount: &str| {
@@ -194,5 +195,129 @@ async fn several_processes_answer_alike_whoever_cleans_and_whoever_ends() -> any
         Ok(!status(&mall.view("A").await).contains("hit"))
     })
     .await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_of_the_cache_that_steps_back_makes_nothing_fresh() -> anyhow::Result<()> {
+    let mall = Mall::open().await?;
+    let mut redis =
+        redis::Client::open(mall.redis.url())?.get_multiplexed_async_connection().await?;
+    // What was read an hour from now, by this clock, is what a step back of an hour leaves behind.
+    let step = redis::Script::new(
+        "local stepped = 0
+         for _, key in ipairs(redis.call('KEYS', '*')) do
+             if redis.call('HEXISTS', key, 'read') == 1 then
+                 redis.call('HINCRBY', key, 'read', 3600000)
+                 stepped = stepped + 1
+             end
+         end
+         return stepped",
+    );
+    mall.pricing.silence();
+    let stepped: i64 = step.invoke_async(&mut redis).await?;
+    assert!(stepped > 0);
+    mall.price("A", "6.00").await?;
+    let written = Instant::now();
+    eventually("the new price shows", async || {
+        let asked = written.elapsed();
+        let view = mall.view("A").await;
+        let is_new = view.json()["price"]["amount"] == "6.00";
+        let is_allowed = is_new || is_stale(&view) || asked <= Duration::from_secs(1);
+        assert!(is_allowed, "{asked:?}: {}", view.json());
+        Ok(is_new)
+    })
+    .await;
+    Ok(())
+}
+
+/// One price that is written again and again, and whoever looks at it.
+struct Watched {
+    began: Instant,
+    /// When each amount was there for everybody, in microseconds; 0 before.
+    written: Vec<AtomicU64>,
+    is_over: AtomicBool,
+}
+
+impl Watched {
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap()
+    }
+
+    async fn write(&self, mall: &Mall) -> anyhow::Result<()> {
+        for (amount, written) in self.written.iter().enumerate() {
+            mall.price("A", &format!("{amount}.00")).await?;
+            written.store(self.now(), Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(40 + 700 * u64::from(amount % 5 == 4))).await;
+        }
+        self.is_over.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Looks until it is over; how many views were fresh hits, and how many were no hits.
+    async fn look(&self, gateway: &Gateway) -> (usize, usize) {
+        let (mut hits, mut others) = (0, 0);
+        while !self.is_over.load(Ordering::SeqCst) {
+            let bound = self.now().saturating_sub(1_000_000);
+            let view = gateway.view("A").await;
+            if view.status != StatusCode::OK || is_stale(&view) {
+                others += 1;
+                continue;
+            }
+            let body = view.json();
+            let shown = body["price"]["amount"].as_str().unwrap().trim_end_matches(".00");
+            let shown: usize = shown.parse().unwrap();
+            let newer = self.written.iter().skip(shown + 1);
+            let is_old = newer.map(|at| at.load(Ordering::SeqCst)).any(|at| at > 0 && at < bound);
+            assert!(!is_old, "{} at {bound}: {body}", status(&view));
+            if status(&view).contains("hit") { hits += 1 } else { others += 1 }
+        }
+        (hits, others)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_one_of_which_is_cut_off_none_calls_an_old_price_fresh()
+-> anyhow::Result<()> {
+    let mut mall = Mall::open().await?;
+    let (other, door) = mall.another_apart().await?;
+    let watched = Watched {
+        began: Instant::now(),
+        written: (0..60).map(|_| AtomicU64::new(0)).collect(),
+        is_over: AtomicBool::new(false),
+    };
+    let faults = async {
+        let second = Duration::from_millis(1_500);
+        tokio::time::sleep(second).await;
+        door.set(Mood::Hangs);
+        tokio::time::sleep(second).await;
+        mall.pricing.owner.set(Mood::Hangs);
+        tokio::time::sleep(second).await;
+        mall.pricing.owner.set(Mood::Answers);
+        mall.redis.pause()?;
+        tokio::time::sleep(second).await;
+        mall.redis.resume()?;
+        tokio::time::sleep(second).await;
+        door.set(Mood::Answers);
+        anyhow::Ok(())
+    };
+    let (written, there, here, again, end) = tokio::join!(
+        watched.write(&mall),
+        watched.look(&other),
+        watched.look(&mall.gateway),
+        watched.look(&other),
+        faults,
+    );
+    written?;
+    end?;
+    println!("hits and others: {here:?} here, {there:?} and {again:?} there");
+    assert!(here.0 > 0 && here.1 > 0 && there.0 > 0 && there.1 > 0);
+    let last = format!("{}.00", watched.written.len() - 1);
+    for gateway in [&mall.gateway, &other] {
+        eventually("the last price is a fresh hit", async || {
+            Ok(gateway.fresh_hit("A").await.json()["price"]["amount"] == *last)
+        })
+        .await;
+    }
     Ok(())
 }

@@ -119,12 +119,7 @@ impl Shop {
             .with_state((topic, pool.clone()));
         let url = serve(tasks, answers, &owner).await?;
         let leader = Arc::new(Mutex::new(Router::new()));
-        let asked = Arc::clone(&leader);
-        let whoever_leads = Router::new().fallback(async move |request: Request| {
-            let routes = asked.lock().unwrap().clone();
-            routes.oneshot(request).await.unwrap()
-        });
-        let relay_url = serve(tasks, whoever_leads, &relay).await?;
+        let relay_url = serve(tasks, whoever_leads(&leader), &relay).await?;
         let mut shop =
             Self { database, pool, source, topic, owner, relay, url, relay_url, leader, lead };
         shop.lead(hub, tasks)?;
@@ -143,6 +138,12 @@ impl Shop {
         Ok(())
     }
 
+    /// Ends the relay, so that nothing is heard of any change.
+    pub(crate) fn silence(&self) {
+        self.lead.cancel();
+        self.relay.set(Mood::Hangs);
+    }
+
     /// Writes a record as its owner publishes it.
     pub(crate) async fn put(&self, key: &str, value: &Value) -> anyhow::Result<()> {
         let client = self.pool.get().await?;
@@ -150,6 +151,15 @@ impl Shop {
         outbox::append(&tx, self.topic, key, value).await?;
         Ok(tx.commit().await?)
     }
+}
+
+/// The routes of whichever relay leads now.
+fn whoever_leads(leader: &Arc<Mutex<Router>>) -> Router {
+    let leader = Arc::clone(leader);
+    Router::new().fallback(async move |request: Request| {
+        let routes = leader.lock().unwrap().clone();
+        routes.oneshot(request).await.unwrap()
+    })
 }
 
 async fn serve(tasks: &mut JoinSet<()>, routes: Router, door: &Door) -> anyhow::Result<String> {
@@ -213,7 +223,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     async fn start(
         hub: &Memory,
-        shops: [&Shop; 3],
+        (shops, relays): ([&Shop; 3], [&str; 3]),
         redis: &RedisServer,
         pool: &Pool,
     ) -> anyhow::Result<Self> {
@@ -232,10 +242,11 @@ impl Gateway {
         ];
         let nobody = &NOWHERE[6..];
         let settings = settings(&[&urls[..], nobody].concat());
-        let relays = shops.map(|shop| Road::new(&shop.source, &shop.relay_url));
+        let roads = shops.into_iter().zip(relays);
+        let relay_urls = roads.map(|(shop, url)| Road::new(&shop.source, url)).collect();
         let (bus, stop) = (Bus::memory(hub), CancellationToken::new());
         let inbox = inbox::Config {
-            relay_urls: relays.to_vec(),
+            relay_urls,
             stop: stop.clone(),
             ..settings.inbox.clone().named("gateway")
         };
@@ -302,7 +313,9 @@ impl Mall {
         database.migrate("inbox", inbox::MIGRATIONS).await?;
         database.migrate("gateway", gateway::MIGRATIONS).await?;
         let (redis, pool) = (RedisServer::cache().await?, database.pool(24)?);
-        let gateway = Gateway::start(&hub, [&catalog, &pricing, &warehouse], &redis, &pool).await?;
+        let shops = [&catalog, &pricing, &warehouse];
+        let roads = (shops, shops.map(|shop| &*shop.relay_url));
+        let gateway = Gateway::start(&hub, roads, &redis, &pool).await?;
         let mall = Self { catalog, pricing, warehouse, redis, database, pool, gateway, hub, tasks };
         mall.put("A", "5.00", 3).await?;
         mall.settled("A", 1).await;
@@ -339,8 +352,24 @@ impl Mall {
 
     /// One more process over the same database and the same cache.
     pub(crate) async fn another(&self) -> anyhow::Result<Gateway> {
-        let shops = [&self.catalog, &self.pricing, &self.warehouse];
-        Gateway::start(&self.hub, shops, &self.redis, &self.pool).await
+        let shops = self.shops();
+        let roads = (shops, shops.map(|shop| &*shop.relay_url));
+        Gateway::start(&self.hub, roads, &self.redis, &self.pool).await
+    }
+
+    /// The same, with a door of its own in front of the relays.
+    pub(crate) async fn another_apart(&mut self) -> anyhow::Result<(Gateway, Door)> {
+        let (door, mut urls) = (Door::new(), Vec::new());
+        for leader in self.shops().map(|shop| Arc::clone(&shop.leader)) {
+            urls.push(serve(&mut self.tasks, whoever_leads(&leader), &door).await?);
+        }
+        let relays = std::array::from_fn(|place| urls[place].as_str());
+        let roads = (self.shops(), relays);
+        Ok((Gateway::start(&self.hub, roads, &self.redis, &self.pool).await?, door))
+    }
+
+    fn shops(&self) -> [&Shop; 3] {
+        [&self.catalog, &self.pricing, &self.warehouse]
     }
 
     /// Waits until this version of the price is heard of and noticed, with all that came before,
@@ -375,7 +404,7 @@ impl Mall {
 
 impl Drop for Mall {
     fn drop(&mut self) {
-        for shop in [&self.catalog, &self.pricing, &self.warehouse] {
+        for shop in self.shops() {
             shop.lead.cancel();
         }
     }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache::{Cache, Fill, Flights, Invalidation, Key, Lease, Look};
-use protocol::cache::proven_at;
-use protocol::fresh::{Clean, Freshness, freshness};
+use protocol::fresh::{Clean, Freshness, Ground, freshness};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -55,11 +54,11 @@ pub(super) struct Gateway {
     counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// A view: the version that it shows of each part, and up to when it is proven to show all.
+/// A view: the version that it shows of each part, and what it rests on.
 #[derive(Debug, Clone, Copy)]
 struct Given {
     shown: [i64; PARTS.len()],
-    proven: Option<Duration>,
+    ground: Ground<{ PARTS.len() }>,
 }
 
 impl Gateway {
@@ -197,10 +196,10 @@ impl Gateway {
         }
     }
 
-    /// What the older of both sources allows.
-    fn clean_at(&self, replica: usize) -> Option<Duration> {
+    /// What a hit rests on.
+    fn found(&self, replica: usize) -> Ground<{ PARTS.len() }> {
         let clean = self.clean[replica].lock().unwrap();
-        clean.iter().map(Clean::at).min().flatten()
+        Ground::Found { clean_at: clean.each_ref().map(Clean::at) }
     }
 
     /// Somebody takes away entries.
@@ -253,13 +252,13 @@ impl Gateway {
             given.shown.iter().zip(then).any(|(shown, then)| *shown < then)
         };
         let is_old = lacks(now.saturating_sub(BOUND));
-        match freshness(now, [given.proven], BOUND) {
+        match freshness(now, &given.ground, BOUND) {
             Freshness::Fresh { .. } => {
                 self.saw(["fresh here", "fresh there"][replica]);
                 if is_old {
                     self.saw("OLD AS FRESH");
                 }
-                if given.proven.is_some_and(lacks) {
+                if given.ground.proven_at().is_some_and(lacks) {
                     self.saw("OLDER THAN PROVEN");
                 }
             }
@@ -280,7 +279,7 @@ impl Gateway {
         random: &mut StdRng,
     ) -> Given {
         // Both before the look: what is learned later says nothing about what it finds.
-        let (clean, carried) = (self.clean_at(replica), self.copies.carried(entity));
+        let (found, carried) = (self.found(replica), self.copies.carried(entity));
         let began = self.clock.now();
         match cache.look(&key(entity)).await {
             Ok(Look::Hit(entry)) => {
@@ -289,20 +288,19 @@ impl Gateway {
                 if shown.iter().zip(carried).any(|(shown, carried)| *shown < carried) {
                     self.saw("OLDER THAN CARRIED OUT");
                 }
-                Given { shown, proven: clean }
+                Given { shown, ground: found }
             }
             Ok(Look::Miss { old: Some(old), .. }) if random.random_bool(0.05) => {
                 self.saw("old ones for an owner out of reach");
-                Given { shown: shown(&old.value), proven: None }
+                Given { shown: shown(&old.value), ground: Ground::Old }
             }
             Ok(Look::Miss { lease, .. }) => {
-                let (times, which) = ((began, clean), (entity, random));
-                let fill = self.read_and_fill(cache, &lease, times, which);
+                let fill = self.read_and_fill(cache, &lease, began, (entity, random));
                 self.flights.join(&key(entity), || fill).await
             }
             Err(_) => {
                 self.saw("looks that failed");
-                Given { shown: self.read(entity, random).await, proven: Some(began) }
+                Given { shown: self.read(entity, random).await, ground: Ground::Read { began } }
             }
         }
     }
@@ -311,7 +309,7 @@ impl Gateway {
         &self,
         cache: &Cache,
         lease: &Lease,
-        (began, clean): (Duration, Option<Duration>),
+        began: Duration,
         (entity, random): (usize, &mut StdRng),
     ) -> Given {
         let shown = self.read(entity, random).await;
@@ -322,9 +320,8 @@ impl Gateway {
             Ok(Fill::Refused) => "fills refused",
             Err(_) => "fills that failed",
         });
-        // An unknown outcome proves nothing.
-        let proven = proven_at(filled.unwrap_or(Fill::Refused), began, clean);
-        Given { shown, proven: Some(proven) }
+        // Stored or not, it stands for its own reading.
+        Given { shown, ground: Ground::Read { began } }
     }
 
     async fn give_aside(
@@ -334,13 +331,13 @@ impl Gateway {
         entity: usize,
         random: &mut StdRng,
     ) -> Given {
-        let (clean, began, name) = (self.clean_at(replica), self.clock.now(), key(entity));
+        let (ground, began, name) = (self.found(replica), self.clock.now(), key(entity));
         let mut redis = redis.clone();
         let found = redis::cmd("GET").arg(name.as_str()).query_async(&mut redis).await;
         if let Ok(Some(value)) = found {
             self.saw("hits");
             let value: Bytes = value;
-            return Given { shown: shown(&value), proven: clean };
+            return Given { shown: shown(&value), ground };
         }
         let given = self.read(entity, random).await;
         let value = bytes(given);
@@ -348,7 +345,7 @@ impl Gateway {
         if set.arg(name.as_str()).arg(&*value).exec_async(&mut redis).await.is_ok() {
             self.saw("fills stored");
         }
-        Given { shown: given, proven: Some(began) }
+        Given { shown: given, ground: Ground::Read { began } }
     }
 
     /// Part by part from the owners, now and then slowly.
