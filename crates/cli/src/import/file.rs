@@ -1,16 +1,21 @@
-//! The file to import: its first line, its digest, and its bytes as often as they are needed.
+//! The file to import: its first lines, its digest, and its bytes as often as they are needed.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal as _, Read, Seek as _};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read, Seek as _};
 
 use anyhow::{Context as _, Result};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::refuse;
 
-/// A first line may be this long, like every line.
+/// A header may be this long, like every line.
 const LINE_BYTES_MAX: usize = 1 << 20;
+/// Among so many lines one is looked for that tells what all of them are.
+const HEAD_LINES_MAX: usize = 100;
+/// So far it is looked for: a few lines that are too long do not hide the others.
+const HEAD_BYTES_MAX: u64 = 16 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -22,9 +27,15 @@ pub(crate) struct Input {
     head: Head,
 }
 
-/// The first line that is not empty.
+/// What the first lines tell.
 #[derive(Debug)]
-pub(crate) struct Head(Vec<u8>);
+pub(crate) struct Head {
+    /// The first line that is not empty.
+    first: Vec<u8>,
+    /// The fields of the first line that is a JSON object: those before it are for the owner to
+    /// refuse, line by line.
+    fields: Option<Vec<String>>,
+}
 
 /// How records are written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +92,7 @@ impl Input {
         self.bytes
     }
 
-    /// Its first line.
+    /// Its first lines.
     pub(crate) const fn head(&self) -> &Head {
         &self.head
     }
@@ -107,46 +118,56 @@ impl Input {
 }
 
 impl Head {
-    fn read(file: &File) -> io::Result<Self> {
-        let mut text = Vec::new();
-        let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-        file.take(limit).read_to_end(&mut text)?;
-        Ok(Self::of(&text))
+    fn read(file: impl Read) -> io::Result<Self> {
+        let mut reader = BufReader::new(file.take(HEAD_BYTES_MAX));
+        let mut head = Self { first: Vec::new(), fields: None };
+        let mut line = Vec::new();
+        for number in 0..HEAD_LINES_MAX {
+            line.clear();
+            if reader.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let text = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| number == 0);
+            let text = text.unwrap_or(&line).trim_ascii();
+            if head.first.is_empty() {
+                head.first = text.iter().copied().take(LINE_BYTES_MAX).collect();
+            }
+            if let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(text) {
+                head.fields = Some(fields.keys().cloned().collect());
+                break;
+            }
+        }
+        Ok(head)
     }
 
-    fn of(text: &[u8]) -> Self {
-        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        let line = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        Self(line.into_iter().find(|line| !line.is_empty()).unwrap_or_default().to_vec())
-    }
-
-    /// Recognised by how it begins.
+    /// Recognised by how it begins; a line that is an object makes NDJSON of what begins oddly.
     pub(crate) fn format(&self) -> Result<Format> {
-        match self.0.as_slice() {
+        let is_line = || serde_json::from_slice::<IgnoredAny>(&self.first).is_ok();
+        match self.first.as_slice() {
             [] => refuse("the file holds no record"),
             [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
                 refuse("the file is UTF-16: convert it to UTF-8")
             }
             [0x1F, 0x8B, ..] => refuse("the file is compressed: pipe it through zcat"),
-            [b'[', ..] => {
+            [b'[', ..] if self.fields.is_none() || !is_line() => {
                 refuse("the file is a JSON array: write one object a line, as `jq -c '.[]'` does")
             }
             [b'{', ..] => Ok(Format::Ndjson),
+            _ if self.fields.is_some() => Ok(Format::Ndjson),
             _ => Ok(Format::Csv),
         }
     }
 
-    /// The names of the fields that the first record has, or of the columns.
+    /// The names of the fields that the first good record has, or of the columns.
     pub(crate) fn columns(&self, format: Format) -> Result<Vec<String>> {
-        let Ok(line) = std::str::from_utf8(&self.0) else {
-            return refuse("the first line is not UTF-8: convert the file");
-        };
-        match format {
-            Format::Ndjson => match serde_json::from_str::<Map<String, Value>>(line) {
-                Ok(fields) => Ok(fields.keys().cloned().collect()),
-                Err(error) => refuse(&format!("the first line is not a JSON object: {error}")),
-            },
-            Format::Csv => Ok(header(line)),
+        match (format, &self.fields, std::str::from_utf8(&self.first)) {
+            (Format::Ndjson, Some(fields), _) => Ok(fields.clone()),
+            (Format::Ndjson, None, _) => refuse(&format!(
+                "none of the first {HEAD_LINES_MAX} lines is a JSON object, so they do not tell \
+                 what the records are: give --collection"
+            )),
+            (Format::Csv, _, Ok(line)) => Ok(header(line)),
+            (Format::Csv, _, Err(_)) => refuse("the first line is not UTF-8: convert the file"),
         }
     }
 }
@@ -175,7 +196,7 @@ mod tests {
     use super::*;
 
     fn columns(text: &str) -> String {
-        let head = Head::of(text.as_bytes());
+        let head = Head::read(text.as_bytes()).unwrap();
         match head.format().and_then(|format| head.columns(format)) {
             Ok(columns) => columns.join(" "),
             Err(error) => format!("{error}"),
@@ -190,19 +211,37 @@ mod tests {
     }
 
     #[test]
+    fn bad_lines_before_the_first_good_one_do_not_hide_what_all_of_them_are() {
+        let good = "{\"sku\":\"MH01\",\"name\":\"a\"}\n";
+        let long = format!("{{\"sku\":\"{}\"", "x".repeat(2 << 20));
+        for bad in ["{\"sku\":\"BAD\",", "[1,2]", "oops", "17", long.as_str()] {
+            let start: String = bad.chars().take(9).collect();
+            assert_eq!(columns(&format!("{bad}\n{good}")), "name sku", "{start}");
+            let many = format!("{bad}\n").repeat(if bad.len() > 99 { 5 } else { 99 });
+            assert_eq!(columns(&format!("{many}{good}")), "name sku", "{start}");
+        }
+        let latin = [b"{\"sku\":\"gr\xF6\"}\n", good.as_bytes()].concat();
+        let head = Head::read(latin.as_slice()).unwrap();
+        assert_eq!(head.columns(Format::Ndjson).unwrap(), ["name", "sku"]);
+        let none = columns(&"{\"sku\":\n".repeat(100));
+        assert!(none.contains("--collection"), "{none}");
+    }
+
+    #[test]
     fn what_no_import_reads_is_refused_with_what_to_do() {
         for (text, told) in [
             (" \n", "holds no record"),
             ("[{\"sku\":1}]", "jq -c"),
-            ("{\"sku\":", "not a JSON object"),
+            ("[\n{\"sku\":1}\n]", "jq -c"),
+            ("{\"sku\":", "is a JSON object"),
         ] {
             let answer = columns(text);
             assert!(answer.contains(told) && answer.contains("nothing was sent"), "{answer}");
         }
-        let head = |bytes: &[u8]| Head::of(bytes).format().unwrap_err().to_string();
+        let head = |bytes: &[u8]| Head::read(bytes).unwrap().format().unwrap_err().to_string();
         assert!(head(b"\xFF\xFEs\0k\0u\0").contains("UTF-16"));
         assert!(head(b"\x1F\x8B\x08").contains("zcat"));
-        let latin = Head::of(b"sku,gr\xF6\xDFe\n");
+        let latin = Head::read(&b"sku,gr\xF6\xDFe\n"[..]).unwrap();
         let error = latin.columns(latin.format().unwrap()).unwrap_err();
         assert!(error.to_string().contains("not UTF-8"));
     }

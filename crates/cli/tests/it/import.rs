@@ -56,6 +56,18 @@ fn refused_lines_are_printed_and_have_an_exit_code_of_their_own() {
 }
 
 #[test]
+fn a_bad_first_line_is_left_to_the_owner_to_refuse() {
+    let gateway = Fake::serve(|_, _| Some((200, totals(1))));
+    let input = "{\"sku\":\"BAD\",\n{\"sku\":\"MH01\",\"currency\":\"USD\",\"amount\":\"59\"}\n";
+    let said = syncline(&[("gateway", &gateway.url)], &["import", "-"], input);
+    assert_eq!(said.code, 3, "{said:?}");
+    let asked = gateway.asked();
+    assert_eq!(asked[0].line, "POST /api/v1/prices/import HTTP/1.1");
+    assert_eq!(asked[0].header("content-type"), "application/x-ndjson");
+    assert_eq!(asked[0].body, input.as_bytes());
+}
+
+#[test]
 fn an_upload_that_breaks_off_is_sent_again_under_the_same_key() {
     let busy = json!({
         "type": "/problems/still-running", "title": "The same request is still running",
