@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::file::Input;
 use self::guess::{Collection, guess};
-use self::upload::Upload;
+use self::upload::{STILL_MAX, Upload};
 use crate::services::{self, GATEWAY, Place};
 use crate::table::{Column, Table};
 use crate::{Form, Outcome};
@@ -31,7 +31,7 @@ Exit codes: 0 every line is stored, 1 the import failed, 3 some lines were refus
 pub(crate) struct Args {
     /// NDJSON (one record a line) or CSV (columns are the field names); - reads standard input.
     file: String,
-    /// What the records are; guessed from the columns unless given.
+    /// What the records are; guessed from the columns, or the first good record, unless given.
     #[arg(long, value_enum, value_name = "COLLECTION")]
     collection: Option<Collection>,
     /// Stores the file again although it was imported before.
@@ -86,7 +86,8 @@ pub(crate) fn run(args: &Args, places: &[Place], form: Form) -> Result<Outcome> 
     }
     eprintln!("{}: {} as {name}, {} bytes", args.file, format.name(), input.bytes());
     let gateway = services::find(places, GATEWAY);
-    let upload = Upload { url: &gateway.url, collection: name, format, key: &key };
+    let upload =
+        Upload { url: &gateway.url, collection: name, format, key: &key, still_max: STILL_MAX };
     let totals = upload.send(&input)?;
     let outcome = if totals.refused == 0 { Outcome::Well } else { Outcome::InPart };
     let text = totals.text(&args.file, name);

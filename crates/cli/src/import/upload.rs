@@ -13,8 +13,9 @@ use super::file::{Format, Input};
 use crate::client::{reason, told};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long the owner may take for what it has still to store once all is sent.
-const ANSWER_LIMIT: Duration = Duration::from_mins(5);
+/// How long a file that is being sent, the owner that still stores once all is sent, and the answer
+/// may stand still; all together may take any time.
+pub(crate) const STILL_MAX: Duration = Duration::from_mins(5);
 /// How often a file is sent before the import gives up.
 const TRIES: u32 = 6;
 const WAIT_MIN: Duration = Duration::from_millis(500);
@@ -27,6 +28,8 @@ pub(crate) struct Upload<'a> {
     pub(crate) format: Format,
     /// Makes repeats harmless: the owner goes on where the last try broke off.
     pub(crate) key: &'a str,
+    /// After so long without a byte in either direction a try is given up.
+    pub(crate) still_max: Duration,
 }
 
 /// Why a try came to nothing.
@@ -65,7 +68,8 @@ impl Upload<'_> {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_LIMIT))
-            .timeout_recv_response(Some(ANSWER_LIMIT));
+            .timeout_per_write(Some(self.still_max))
+            .timeout_per_read(Some(self.still_max));
         let agent: ureq::Agent = config.build().into();
         let mut body = Progress::new(input.reader().context("reading the file")?, input.bytes());
         let request = agent
@@ -182,6 +186,9 @@ fn line(sent: u64, bytes: u64, elapsed: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -189,6 +196,43 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(line(2048, 8192, second), "sent 2048 of 8192 bytes, 25 %, 2 KiB/s");
         assert_eq!(line(0, 0, Duration::ZERO), "sent 0 of 0 bytes, 100 %, 0 KiB/s");
+    }
+
+    /// A gateway that takes so many bytes, says this, and then nothing more.
+    fn hung(taken: usize, says: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut vec![0; taken]).unwrap();
+            stream.write_all(says.as_bytes()).unwrap();
+            // Gone with the test's process.
+            thread::park();
+        });
+        url
+    }
+
+    #[test]
+    fn an_upload_that_stands_still_breaks_off_wherever_it_stands() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"sku,currency,amount\n").unwrap();
+        let begun = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"lines\":";
+        // More than two sockets hold, none of which is read; then hardly anything.
+        for (bytes, taken, says) in [(64 << 20, 1, ""), (20, 100, ""), (20, 100, begun)] {
+            file.as_file().set_len(bytes).unwrap();
+            let input = Input::open(file.path().to_str().unwrap()).unwrap();
+            let upload = Upload {
+                url: &hung(taken, says),
+                collection: "prices",
+                format: Format::Csv,
+                key: "key",
+                still_max: Duration::from_millis(200),
+            };
+            let Err(Failure::Broken(why)) = upload.try_send(&input).unwrap() else {
+                unreachable!("it stood still")
+            };
+            assert!(why.contains("it took too long"), "{bytes} {taken} {says}: {why}");
+        }
     }
 
     #[test]
