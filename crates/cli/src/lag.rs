@@ -7,7 +7,7 @@ use anyhow::Result;
 use contracts::Pn;
 use serde::Serialize;
 
-use crate::answers::{CopyStatus, DirtyKeys, RelayStatus};
+use crate::answers::{CopyStatus, DirtyKeys, RelayStatus, StreamStatus, TopicStatus};
 use crate::client::{Client, NoAnswer};
 use crate::services::{Place, RELAY};
 use crate::table::{Column, Table};
@@ -21,16 +21,20 @@ Examples:
   syncline lag --max-seconds 1 && echo in step
   syncline lag --watch
 
-Exit codes: 0 nobody is behind, or no bound was given; 1 with --max-seconds somebody is behind by
-more, or does not answer.")]
+Exit codes: 0 everybody is in step, or no bound was given; 1 with --max-seconds somebody is behind by
+more, does not answer, has a copy that does not serve, or records set aside.")]
 pub(crate) struct Args {
-    /// Fails if a stream or a dirty key is older than this, or a service does not answer.
+    /// Fails if a stream or a dirty key is older than this, a copy does not serve, a record is set
+    /// aside, or a service does not answer.
     #[arg(long, value_name = "SECONDS")]
     max_seconds: Option<f64>,
     /// Asks again and again; every how many seconds, 1 unless said otherwise.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
     watch: Option<f64>,
 }
+
+/// The phase of a copy that follows its source.
+const SERVING: &str = "serving";
 
 /// Moves to the top left of a terminal and clears it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -62,8 +66,10 @@ struct Lag {
 #[derive(Debug, Serialize)]
 struct Stream {
     consumer: String,
-    stream: String,
-    position: Pn,
+    topic: String,
+    /// None of a copy that has yet to hear of one.
+    stream: Option<String>,
+    position: Option<Pn>,
     head: Option<Pn>,
     events: i64,
     seconds: f64,
@@ -132,21 +138,13 @@ impl Lag {
     }
 
     fn add_copies(&mut self, consumer: &str, status: CopyStatus) {
-        for topic in status.topics {
-            for stream in topic.streams {
-                self.streams.push(Stream {
-                    consumer: consumer.to_owned(),
-                    stream: stream.stream,
-                    position: stream.position,
-                    head: stream.head,
-                    events: stream.lag_events,
-                    seconds: stream.lag_seconds,
-                    told_seconds_ago: topic.answered_seconds_ago,
-                    open_cases: topic.open_cases,
-                    phase: topic.phase.clone(),
-                    error: topic.error.clone().or_else(|| topic.complaint.clone()),
-                });
+        for mut topic in status.topics {
+            let streams = std::mem::take(&mut topic.streams);
+            if streams.is_empty() {
+                self.streams.push(Stream::of(consumer, &topic, None));
             }
+            let streams = streams.into_iter();
+            self.streams.extend(streams.map(|it| Stream::of(consumer, &topic, Some(it))));
         }
         let dirty = status.dirty.into_iter();
         self.dirty.extend(dirty.map(|keys| Dirty { consumer: consumer.to_owned(), keys }));
@@ -193,8 +191,8 @@ impl Lag {
         for it in &self.streams {
             table.row([
                 it.consumer.clone(),
-                it.stream.clone(),
-                it.position.to_string(),
+                it.stream.as_ref().unwrap_or(&it.topic).clone(),
+                it.position.map_or_else(|| "?".to_owned(), |position| position.to_string()),
                 it.head.map_or_else(|| "?".to_owned(), |head| head.to_string()),
                 it.events.to_string(),
                 format!("{:.3}", it.seconds),
@@ -237,18 +235,40 @@ impl Lag {
 }
 
 impl Stream {
+    /// One stream of a copy, or the copy itself, which has yet to hear of one.
+    fn of(consumer: &str, topic: &TopicStatus, stream: Option<StreamStatus>) -> Self {
+        Self {
+            consumer: consumer.to_owned(),
+            topic: topic.topic.clone(),
+            position: stream.as_ref().map(|it| it.position),
+            head: stream.as_ref().and_then(|it| it.head),
+            events: stream.as_ref().map_or(0, |it| it.lag_events),
+            seconds: stream.as_ref().map_or(0.0, |it| it.lag_seconds),
+            stream: stream.map(|it| it.stream),
+            told_seconds_ago: topic.answered_seconds_ago,
+            open_cases: topic.open_cases,
+            phase: topic.phase.clone(),
+            error: topic.error.clone().or_else(|| topic.complaint.clone()),
+        }
+    }
+
+    /// A copy that stands still is behind nothing it knows of, and in step with nobody.
     fn is_beyond(&self, seconds: f64) -> bool {
-        let is_told = self.head.is_some() && self.told_seconds_ago.is_some_and(|it| it <= seconds);
-        self.seconds > seconds || !is_told
+        let is_well = self.phase == SERVING && self.error.is_none() && self.open_cases == 0;
+        // The source of a copy that serves may have no stream yet.
+        let is_head_known = self.head.is_some() || self.stream.is_none();
+        let is_told = is_head_known && self.told_seconds_ago.is_some_and(|it| it <= seconds);
+        self.seconds > seconds || !is_well || !is_told
     }
 
     fn remark(&self) -> String {
         const SILENCE_MIN: f64 = 6.0;
         let told = self.told_seconds_ago.filter(|seconds| *seconds > SILENCE_MIN);
         let told = told.map(|seconds| format!("head of {seconds:.0} s ago"));
-        let phase = if self.phase == "serving" { "" } else { self.phase.as_str() };
+        let none = if self.stream.is_none() { "no stream yet" } else { "" };
+        let phase = if self.phase == SERVING { "" } else { self.phase.as_str() };
         let error = self.error.as_deref().unwrap_or_default();
-        let all = [told.as_deref().unwrap_or_default(), phase, error];
+        let all = [none, told.as_deref().unwrap_or_default(), phase, error];
         let all: Vec<_> = all.into_iter().filter(|it| !it.is_empty()).collect();
         all.join(": ")
     }
@@ -272,8 +292,8 @@ mod tests {
     fn lag(head: Option<&str>, seconds: f64) -> Lag {
         let topic = |topic: &str, head: Option<&str>, behind: i64, seconds: f64| {
             json!({
-                "topic": topic, "phase": if behind == 0 { "serving" } else { "loading" },
-                "open_cases": 2, "complaint": null, "error": null,
+                "topic": topic, "phase": "serving", "open_cases": 0, "complaint": null,
+                "error": null,
                 "answered_seconds_ago": 0.2,
                 "streams": [{
                     "stream": format!("{topic}.normal"), "position": "101", "head": head,
@@ -301,6 +321,13 @@ mod tests {
     #[test]
     fn positions_heads_and_dirty_keys_stand_in_tables() {
         let mut lag = lag(Some("103"), 1.5);
+        lag.streams[0].open_cases = 2;
+        lag.streams[1].phase = "loading".to_owned();
+        let new = json!({"topics": [{
+            "topic": "warehouse.stock", "phase": "new", "open_cases": 0, "complaint": null,
+            "error": "ask relay: it took too long", "answered_seconds_ago": null, "streams": [],
+        }]});
+        lag.add_copies("gateway", serde_json::from_value(new).unwrap());
         let reason = "no answer from http://127.0.0.1:8080: connection refused".to_owned();
         lag.away.push(Away { service: "gateway".to_owned(), reason });
         insta::assert_snapshot!(lag.text());
@@ -319,5 +346,29 @@ mod tests {
         assert!(deaf.is_beyond(60.0) && !deaf.is_beyond(62.0));
         dirty.away.push(Away { service: "gateway".to_owned(), reason: "silent".to_owned() });
         assert!(dirty.is_beyond(60.0));
+    }
+
+    #[test]
+    fn a_copy_that_does_not_serve_complains_or_set_records_aside_is_beyond_every_bound() {
+        let with = |change: fn(&mut Stream)| {
+            let mut lag = lag(Some("101"), 0.0);
+            change(&mut lag.streams[1]);
+            lag.is_beyond(60.0)
+        };
+        assert!(!with(|_| {}));
+        for phase in ["new", "loading", "sweeping", "diverged"] {
+            let mut lag = lag(Some("101"), 0.0);
+            lag.streams[1].phase = phase.to_owned();
+            assert!(lag.is_beyond(60.0), "{phase}");
+        }
+        assert!(with(|it| it.open_cases = 1));
+        assert!(with(|it| it.error = Some("ask relay: it took too long".to_owned())));
+        // Nothing was ever changed at the source: such a copy is in step once it was told so.
+        let streamless = |it: &mut Stream| (it.stream, it.position, it.head) = (None, None, None);
+        let mut lag = lag(Some("101"), 0.0);
+        streamless(&mut lag.streams[1]);
+        assert!(!lag.is_beyond(60.0));
+        lag.streams[1].told_seconds_ago = None;
+        assert!(lag.is_beyond(60.0));
     }
 }
