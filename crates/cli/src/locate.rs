@@ -9,8 +9,8 @@ use contracts::{Key, Pn, Topic};
 use crate::answers::{CopyStatus, RelayStatus, SourceTrail};
 use crate::client::{Client, NoAnswer};
 use crate::services::{self, Place, RELAY};
-use crate::trail::{Answer, Follows, Trail};
-use crate::{Form, Outcome, entity};
+use crate::trail::{Answer, Followers, Follows, Trail};
+use crate::{Form, Outcome, answers, entity};
 
 /// What `where` is asked.
 #[derive(Debug, clap::Args)]
@@ -61,14 +61,19 @@ fn ask(client: &Client, entity: (&Topic, &Key), places: &[Place]) -> Result<Trai
     let relay = services::find(places, RELAY);
     let source = ask_relay(client, relay, (topic, key))?;
     let place = source.as_ref().ok().and_then(|it| it.stream.clone().zip(it.pn));
-    let followers = if source.is_ok() { followers(client, relay, topic) } else { Vec::new() };
+    let followers = match &source {
+        Ok(source) => followers(client, relay, (topic, source.stream.as_deref())),
+        Err(reason) => Err(reason.clone()),
+    };
     let question = Question { topic, key, place: place.as_ref() };
     let heard = question.ask_all(client, places).context("ask the consumers")?;
 
     let mut answers = Vec::new();
-    if let Err(reason) = &source {
+    if let Err(reason) = &followers {
         answers.push((RELAY.to_owned(), silent(reason.clone(), None)));
     }
+    let listed = if followers.is_ok() { Followers::Listed } else { Followers::Unlisted };
+    let followers = followers.unwrap_or_default();
     for follower in &followers {
         let (service, _) = follower;
         if !heard.iter().any(|(known, _)| known == service) {
@@ -88,7 +93,7 @@ fn ask(client: &Client, entity: (&Topic, &Key), places: &[Place]) -> Result<Trai
         };
         answers.push((service.to_owned(), answer));
     }
-    Ok(Trail::of((topic, key), source.as_ref().ok(), answers))
+    Ok(Trail::of((topic, key), source.as_ref().ok(), listed, answers))
 }
 
 /// What the relay knows, or why it does not answer; a change that never was ends the question.
@@ -108,22 +113,47 @@ fn ask_relay(
 }
 
 /// The answer of one who gives none; what a follower confirmed is known to the relay.
-fn silent(reason: String, follower: Option<&(String, Pn)>) -> Answer {
+fn silent(reason: String, follower: Option<&Follower>) -> Answer {
     match follower {
-        Some((_, pn)) => Answer::Away { reason, confirmed: Some(*pn), follows: Follows::Known },
+        Some((_, pn)) => Answer::Away { reason, confirmed: *pn, follows: Follows::Known },
         None => Answer::Away { reason, confirmed: None, follows: Follows::Unknown },
     }
 }
 
-/// Who follows the topic, as the relay knows it, and up to where each confirmed it.
-fn followers(client: &Client, relay: &Place, topic: &str) -> Vec<(String, Pn)> {
+/// Who follows a topic, and up to where it confirmed the stream of the change.
+type Follower = (String, Option<Pn>);
+
+/// Who follows the topic, as the relay knows it, or why it does not say.
+fn followers(
+    client: &Client,
+    relay: &Place,
+    (topic, stream): (&str, Option<&str>),
+) -> Result<Vec<Follower>, String> {
+    let unsaid = |why: &str| format!("does not say who follows: {why}");
     let status = client.get::<RelayStatus>(relay, "/sync/status", &[]);
-    let sources = status.ok().flatten().map_or_else(Vec::new, |status| status.sources);
-    let consumers = sources.into_iter().flat_map(|source| source.consumers);
-    let of_topic = |stream: &str| stream.strip_prefix(topic).is_some_and(|it| it.starts_with('.'));
-    let followers = consumers.filter_map(|consumer| {
-        let position = consumer.positions.iter().find(|it| of_topic(&it.stream))?;
-        Some((consumer.consumer.clone(), position.pn))
+    let status = status.map_err(|error| unsaid(&error.to_string()))?;
+    let sources = status.ok_or_else(|| unsaid("it has no route /sync/status"))?.sources;
+    let owner = topic.split('.').next().unwrap_or_default();
+    let source = sources.into_iter().find(|source| source.source == owner);
+    let source = source.ok_or_else(|| unsaid(&format!("it names no source {owner}")))?;
+    if let Some(error) = source.error {
+        return Err(unsaid(&error));
+    }
+    Ok(of_stream(source.consumers, (topic, stream)))
+}
+
+/// Those that follow any stream of the topic; numbers of another stream than the change's say
+/// nothing of the change.
+fn of_stream(
+    consumers: Vec<answers::Follower>,
+    (topic, stream): (&str, Option<&str>),
+) -> Vec<Follower> {
+    let of_topic = |it: &str| it.strip_prefix(topic).is_some_and(|it| it.starts_with('.'));
+    let followers = consumers.into_iter().filter_map(|consumer| {
+        let positions = consumer.positions;
+        let own = positions.iter().find(|it| stream == Some(it.stream.as_str()));
+        let follows = positions.iter().any(|it| of_topic(&it.stream));
+        follows.then(|| (consumer.consumer, own.map(|it| it.pn)))
     });
     followers.collect()
 }
@@ -182,5 +212,37 @@ impl Question<'_> {
         }
         let copy = client.get(consumer, &format!("/sync/where/{}", self.topic), &query)?;
         Ok(copy.map(|copy| Answer::Copy(Box::new((copy, status)))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_follower_is_placed_by_the_stream_of_the_change_alone() {
+        let consumers = json!([
+            {"consumer": "gateway", "positions": [
+                {"stream": "pricing.prices.critical", "pn": "900"},
+                {"stream": "pricing.prices.normal", "pn": "101"},
+            ]},
+            {"consumer": "search-indexer", "positions": [
+                {"stream": "pricing.prices.critical", "pn": "900"},
+            ]},
+            {"consumer": "warehouse", "positions": [
+                {"stream": "pricing.pricestags.normal", "pn": "5"},
+            ]},
+        ]);
+        let placed = |stream| {
+            let consumers = serde_json::from_value(consumers.clone()).unwrap();
+            let placed = of_stream(consumers, ("pricing.prices", stream));
+            placed.into_iter().map(|(name, pn)| (name, pn.map(Pn::get))).collect::<Vec<_>>()
+        };
+        let (gateway, search) = ("gateway".to_owned(), "search-indexer".to_owned());
+        let normal = [(gateway.clone(), Some(101)), (search.clone(), None)];
+        assert_eq!(placed(Some("pricing.prices.normal")), normal);
+        assert_eq!(placed(None), [(gateway, None), (search, None)]);
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Trail {
     hops: Vec<Hop>,
     consumers: Vec<Consumer>,
     away: Vec<Away>,
+    followers: Followers,
     /// Whether every known follower holds it and none has yet to notice it.
     arrived: bool,
     end_to_end: Option<EndToEnd>,
@@ -107,6 +108,16 @@ pub(crate) enum Answer {
     Away { reason: String, confirmed: Option<Pn>, follows: Follows },
 }
 
+/// Whether it is known who all follow the topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Followers {
+    /// The relay named every one.
+    Listed,
+    /// It did not: there may be others than those that answer.
+    Unlisted,
+}
+
 /// Whether a silent service is known to follow the topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Follows {
@@ -121,6 +132,7 @@ impl Trail {
     pub(crate) fn of(
         (topic, key): (&str, &str),
         source: Option<&SourceTrail>,
+        followers: Followers,
         answers: Vec<(String, Answer)>,
     ) -> Self {
         let owner = topic.split('.').next().unwrap_or_default();
@@ -137,7 +149,8 @@ impl Trail {
         }
         let has_arrived = |consumer: &Consumer| consumer.state == State::Arrived;
         let numbered = source.is_some_and(|source| source.pn.is_some() || pruned(source));
-        let arrived = numbered && consumers.iter().all(has_arrived);
+        let arrived =
+            numbered && followers == Followers::Listed && consumers.iter().all(has_arrived);
         let end_to_end = end_to_end(&begin, &consumers);
         Self {
             topic: topic.to_owned(),
@@ -154,6 +167,7 @@ impl Trail {
             hops: chain(&begin),
             consumers,
             away,
+            followers,
             arrived,
             end_to_end,
         }

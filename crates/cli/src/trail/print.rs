@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Consumer, Hop, State, Trail};
+use super::{Consumer, Followers, Hop, State, Trail};
 use crate::table::{Column, Table};
 
 impl Trail {
@@ -106,14 +106,15 @@ impl Trail {
         if self.version.is_none() {
             return "whether it arrived is not known".to_owned();
         }
+        let there = self.consumers.iter().filter(|it| it.state == State::Arrived).count();
         let whether = match (self.arrived, followers) {
+            _ if self.followers == Followers::Unlisted => {
+                format!("arrived at {there} followers; who else follows it is not known")
+            }
             (true, 0) => "nobody follows it".to_owned(),
             (true, 1) => "arrived at its one follower".to_owned(),
             (true, _) => format!("arrived at all {followers} followers"),
-            (false, _) => {
-                let there = self.consumers.iter().filter(|it| it.state == State::Arrived).count();
-                format!("arrived at {there} of {followers} followers so far")
-            }
+            (false, _) => format!("arrived at {there} of {followers} followers so far"),
         };
         let Some(way) = &self.end_to_end else { return whether };
         let steps: Vec<_> =

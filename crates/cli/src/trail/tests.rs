@@ -50,7 +50,7 @@ fn status(error: Option<&str>) -> TopicStatus {
 
 fn trail(source: Option<&SourceTrail>, answers: Vec<(&str, Answer)>) -> Trail {
     let answers = answers.into_iter().map(|(name, answer)| (name.to_owned(), answer)).collect();
-    Trail::of(("pricing.prices", "MH01"), source, answers)
+    Trail::of(("pricing.prices", "MH01"), source, Followers::Listed, answers)
 }
 
 fn two() -> Vec<(&'static str, Answer)> {

@@ -6,21 +6,22 @@ use crate::fake::{Fake, syncline};
 
 const WHERE: &str = "/sync/where/pricing.prices";
 
+fn change() -> Value {
+    json!({
+        "topic": "pricing.prices", "key": "MH01", "version": "7", "deleted": false,
+        "transport": "dapr", "event": null, "op": "upsert", "trace": null,
+        "stream": "pricing.prices.normal", "pn": "103",
+        "term": "00000000-0000-4000-8000-000000000000",
+        "appended_at": "2026-01-01T12:00:00.000100Z",
+        "sealed_at": "2026-01-01T12:00:00.001Z",
+        "published_at": "2026-01-01T12:00:00.0015Z",
+        "confirmed_at": "2026-01-01T12:00:00.002Z",
+    })
+}
+
 fn relay() -> Fake {
     Fake::with(&[
-        (
-            "/where/pricing.prices",
-            json!({
-                "topic": "pricing.prices", "key": "MH01", "version": "7", "deleted": false,
-                "transport": "dapr", "event": null, "op": "upsert", "trace": null,
-                "stream": "pricing.prices.normal", "pn": "103",
-                "term": "00000000-0000-4000-8000-000000000000",
-                "appended_at": "2026-01-01T12:00:00.000100Z",
-                "sealed_at": "2026-01-01T12:00:00.001Z",
-                "published_at": "2026-01-01T12:00:00.0015Z",
-                "confirmed_at": "2026-01-01T12:00:00.002Z",
-            }),
-        ),
+        ("/where/pricing.prices", change()),
         (
             "/sync/status",
             json!({"sources": [{
@@ -155,4 +156,39 @@ fn waiting_ends_when_it_arrived_everywhere() {
     assert!(said.out.contains("gateway: at pn 101 of 103, 2 behind\n"), "{}", said.out);
     let said = syncline(&services, &["where", "price", "MH01", "--wait", "20"], "");
     assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// Whoever is away may follow it, and nobody says that it does not.
+#[test]
+fn who_follows_has_to_be_known_before_it_arrived_everywhere() {
+    let statuses = [
+        (500, "{}".to_owned()),
+        (200, json!({"sources": []}).to_string()),
+        (
+            200,
+            json!({"sources": [{
+                "source": "pricing", "state": "away", "error": "the database is away",
+                "unpublished": 0, "consumers": [],
+            }]})
+            .to_string(),
+        ),
+    ];
+    let copy = consumer("2026-01-01T12:00:00.003Z", "2026-01-01T12:00:00.004Z");
+    for status in statuses {
+        let relay = Fake::serve(move |line, _| {
+            if line.contains("/where/") {
+                Some((200, change().to_string()))
+            } else {
+                Some(status.clone())
+            }
+        });
+        for (followers, there) in [(&[][..], 0), (&[("gateway", &*copy.url)][..], 1)] {
+            let services = [&[("relay", &*relay.url)], followers].concat();
+            let said = syncline(&services, &["where", "price", "MH01"], "");
+            assert_eq!(said.code, 3, "{said:?}");
+            assert!(said.out.contains("relay: does not say who follows: "), "{}", said.out);
+            let verdict = format!("arrived at {there} followers; who else follows it is not known");
+            assert!(said.out.contains(&verdict), "{}", said.out);
+        }
+    }
 }
