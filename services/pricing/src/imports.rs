@@ -1,6 +1,7 @@
 //! Files of prices and of promotions: one record in each line.
 
 use contracts::{Id, Invalid};
+use deadpool_postgres::ClientWrapper;
 use outbox::Tx;
 use records::{Cell, Collection, Column, Error, Outcome};
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use crate::{
     commands,
     domain::{Price, Promotion},
     payload::{PRICES, PROMOTIONS},
+    store,
 };
 
 /// Lines of prices.
@@ -62,6 +64,11 @@ impl Collection for Promotions {
 
     fn key(promotion: &Promotion) -> String {
         promotion.id.as_str().to_owned()
+    }
+
+    /// The prices that change with it: of the products that it names, and of those that it named.
+    async fn weight(&self, client: &ClientWrapper, promotion: &Promotion) -> Result<usize, Error> {
+        Ok(promotion.skus.len() + store::weigh_promotion(client, &promotion.id).await?)
     }
 
     async fn store(&self, tx: &Tx<'_>, records: &[Promotion]) -> Result<Vec<Outcome>, Error> {

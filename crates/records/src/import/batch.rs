@@ -11,6 +11,8 @@ use super::{
 
 /// The most lines of a batch: its keys stay locked until all of it is stored.
 const LINES_MAX: usize = 500;
+/// The most that the records of a batch may weigh together; one alone may weigh more.
+const WEIGHT_MAX: usize = 1_000;
 /// What the lines of a batch may hold together, beyond which it is closed.
 const BYTES_MAX: usize = 4 << 20;
 
@@ -24,13 +26,16 @@ pub(super) struct Batch<C: Collection> {
     pub(super) refused: Vec<(i64, Problem)>,
     keys: BTreeSet<String>,
     bytes: usize,
+    weight: usize,
 }
 
 /// A line that was read and checked.
 pub(super) struct Parsed<C: Collection> {
     line: i64,
     bytes: usize,
-    record: Result<(String, C::Record), Problem>,
+    /// What is written with the record, as its collection says.
+    pub(super) weight: usize,
+    pub(super) record: Result<(String, C::Record), Problem>,
 }
 
 /// Reads and checks a line by the rules of its collection.
@@ -41,7 +46,7 @@ pub(super) fn parse<C: Collection>(found: Found) -> Parsed<C> {
         let record = C::record(Json::<C::Body>::read(&json)?)?;
         Ok((C::key(&record), record))
     });
-    Parsed { line: i64::try_from(found.line).unwrap_or(i64::MAX), bytes, record }
+    Parsed { line: i64::try_from(found.line).unwrap_or(i64::MAX), bytes, weight: 1, record }
 }
 
 impl<C: Collection> Batch<C> {
@@ -52,6 +57,7 @@ impl<C: Collection> Batch<C> {
             refused: Vec::new(),
             keys: BTreeSet::new(),
             bytes: 0,
+            weight: 0,
         }
     }
 
@@ -59,11 +65,13 @@ impl<C: Collection> Batch<C> {
     pub(super) fn is_closed_to(&self, parsed: &Parsed<C>) -> bool {
         let is_twice = parsed.record.as_ref().is_ok_and(|(key, _)| self.keys.contains(key));
         let lines = self.records.len() + self.refused.len();
-        is_twice || lines >= LINES_MAX || self.bytes >= BYTES_MAX
+        let is_heavy = lines > 0 && self.weight.saturating_add(parsed.weight) > WEIGHT_MAX;
+        is_twice || is_heavy || lines >= LINES_MAX || self.bytes >= BYTES_MAX
     }
 
     pub(super) fn push(&mut self, parsed: Parsed<C>) {
         self.bytes += parsed.bytes;
+        self.weight = self.weight.saturating_add(parsed.weight);
         match parsed.record {
             Ok((key, record)) => {
                 self.keys.insert(key);

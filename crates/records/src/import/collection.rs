@@ -1,6 +1,7 @@
 //! What an import must know of a kind of record.
 
 use contracts::Invalid;
+use deadpool_postgres::ClientWrapper;
 use outbox::Tx;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,6 +26,16 @@ pub trait Collection: Send + Sync {
 
     /// The key under which it is published.
     fn key(record: &Self::Record) -> String;
+
+    /// How many records are written with this one, itself among them: a batch is closed where they
+    /// are 1,000.
+    fn weight(
+        &self,
+        _client: &ClientWrapper,
+        _record: &Self::Record,
+    ) -> impl Future<Output = Result<usize, Error>> + Send {
+        std::future::ready(Ok(1))
+    }
 
     /// Stores records of different keys, at most 500, and appends the changes of those that are not
     /// equal already; answers what became of each, in their order.

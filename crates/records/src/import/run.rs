@@ -149,7 +149,10 @@ impl<'a, C: Collection> Run<'a, C> {
         if self.was_done()? {
             return Ok(());
         }
-        let parsed = parse::<C>(found);
+        let mut parsed = parse::<C>(found);
+        if let Ok((_, record)) = &parsed.record {
+            parsed.weight = self.collection.weight(self.client, record).await?;
+        }
         if self.batch.is_closed_to(&parsed) {
             self.store(State::Open).await?;
         }
