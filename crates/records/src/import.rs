@@ -127,7 +127,12 @@ fn interrupted(problem: Problem, line: i64, key: Option<&str>) -> Problem {
         None => "send the whole file again: what is stored already stays as it is",
     };
     let said = problem.body().detail.clone().unwrap_or_default();
-    problem.detail(format!("{said}; all lines up to line {line} are done, none after it: {how}"))
+    // Of what failed at our end nobody knows whether it was done.
+    let done = match is_break {
+        true => format!("all lines up to line {line} are done, none after it"),
+        false => format!("at least all lines up to line {line} are done"),
+    };
+    problem.detail(format!("{said}; {done}: {how}"))
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {

@@ -74,12 +74,14 @@ pub(super) async fn move_import(tx: &Tx<'_>, id: i64, progress: &Progress) -> Re
     let Progress { bytes, digest, line, totals, state } = progress;
     let Totals { stored, unchanged, refused, waiting } = totals;
     let is_finished = *state == State::Finished;
-    tx.execute(
-        MOVE_IMPORT,
-        &[&id, bytes, digest, line, stored, unchanged, refused, waiting, &is_finished],
-    )
-    .await?;
-    Ok(())
+    let moved = tx
+        .execute(
+            MOVE_IMPORT,
+            &[&id, bytes, digest, line, stored, unchanged, refused, waiting, &is_finished],
+        )
+        .await?;
+    // What is not noted may not be done either: the upload would count it twice.
+    if moved == 1 { Ok(()) } else { Err(outbox::Error::RolledBack.into()) }
 }
 
 /// Keeps why lines were refused.

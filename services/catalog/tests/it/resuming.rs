@@ -76,6 +76,35 @@ async fn without_a_key_what_broke_off_is_sent_again_and_what_is_equal_stays() ->
 }
 
 #[tokio::test]
+async fn an_upload_that_is_sent_again_lives_on() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    assert_eq!(totals(&world.import(PRODUCTS, &HEADERS, file(10)).await)[0], 10);
+    let client = world.database.connect().await?;
+    let age = "update records.import set stored_at = now() - interval '23 hours'";
+    assert_eq!(client.execute(age, &[]).await?, 1);
+    assert_eq!(totals(&world.import(PRODUCTS, &HEADERS, file(10)).await)[0], 10);
+    let young = "select stored_at > now() - interval '1 hour' as young from records.import";
+    assert!(client.query_one(young, &[]).await?.get::<_, bool>("young"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_the_row_of_its_upload_no_batch_is_stored() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let forget = "create function catalog.forget() returns trigger language plpgsql as
+        $$ begin delete from records.import; return new; end $$;
+        create trigger forget before insert on catalog.product
+        for each row execute function catalog.forget()";
+    world.database.connect().await?.batch_execute(forget).await?;
+    let answer = world.import(PRODUCTS, &HEADERS, file(10)).await;
+    assert_eq!(answer.problem().0, 503);
+    let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail.contains("; at least all lines up to line 0 are done: "), "{detail}");
+    assert_eq!(world.stored().await?, [0; 5]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_of_another_file_is_refused() -> anyhow::Result<()> {
     let world = World::create().await?;
     let whole = file(600);
