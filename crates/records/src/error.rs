@@ -43,6 +43,15 @@ pub enum Error {
         #[source]
         source: Invalid,
     },
+    /// The record breaks a rule that only the database could tell.
+    #[error("store the record, of which {pointer:?} is refused")]
+    Refused {
+        /// JSON Pointer to the field.
+        pointer: String,
+        /// The rule.
+        #[source]
+        source: Invalid,
+    },
     /// The write or its change could not be stored.
     #[error("store the change")]
     Outbox(#[from] outbox::Error),
@@ -65,6 +74,9 @@ impl Error {
     /// Why the record itself was refused, where it was: wrong data, a broken constraint, a limit of
     /// the database, or a rule of the outbox.
     pub(crate) fn refusal(&self) -> Option<Problem> {
+        if let Self::Refused { pointer, source } = self {
+            return Some(Problem::refused(pointer, source.clone()));
+        }
         if let Self::Outbox(outbox::Error::Refused { reason, .. }) = self {
             return Some(Problem::refused("", Invalid::new("not-publishable", reason)));
         }
@@ -110,6 +122,7 @@ impl From<Error> for Problem {
             Error::Database(cause) | Error::Outbox(outbox::Error::Database(cause)) => {
                 fault(of_database(cause))
             }
+            Error::Refused { pointer, source } => Self::refused(pointer, source.clone()),
             Error::Stored { .. }
             | Error::Outbox(outbox::Error::Refused { .. } | outbox::Error::Payload { .. }) => {
                 fault(Self::internal())

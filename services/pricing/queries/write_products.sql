@@ -1,12 +1,10 @@
--- The newest state of each product of a batch: only whether it is there. The inbox has dropped what
--- is older than the row.
-with change as (
-  select sku, version, is_deleted
-    from unnest($1::text[], $2::bigint[], $3::boolean[]) as change (sku, version, is_deleted)
+-- Which of these products there are now, and which no more. The inbox has dropped what is older.
+with change as materialized (
+  select sku, there from unnest($1::text[], $2::boolean[]) as change (sku, there)
 ), gone as (
   delete from pricing.product using change
-   where product.sku = change.sku and change.is_deleted
+   where product.sku = change.sku and not change.there
 )
-insert into pricing.product (sku, version)
-select sku, version from change where not is_deleted
-on conflict (sku) do update set version = excluded.version
+insert into pricing.product (sku)
+select sku from change where there order by sku collate "C"
+    on conflict do nothing

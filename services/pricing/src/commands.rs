@@ -187,7 +187,9 @@ async fn offer(
     for terms in &mut terms {
         terms.withdraw(withdrawn);
         let mine = promotions.iter().filter(|promotion| promotion.skus.contains(&terms.sku));
-        terms.offers.extend(mine.map(|promotion| promotion.offer()));
+        let offers: Vec<_> = mine.map(|promotion| promotion.offer()).collect();
+        let added = terms.add(offers, now);
+        added.map_err(|source| Error::Refused { pointer: "/skus".to_owned(), source })?;
     }
     let decided = decide(&mut terms, now);
     keep(tx, &decided).await?;

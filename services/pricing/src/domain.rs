@@ -1,6 +1,6 @@
 //! Prices and promotions, what makes one acceptable, and what holds at a moment.
 
-use contracts::Id;
+use contracts::{Id, Invalid};
 
 mod currency;
 mod effective;
@@ -12,7 +12,7 @@ pub(crate) use self::currency::Currency;
 pub(crate) use self::effective::{Effective, effective};
 pub(crate) use self::money::{Amount, Percent};
 pub(crate) use self::promotion::{
-    Offer, PERIODS_MAX, Period, Promotion, SKUS_MAX, Time, show, sorted, time,
+    OFFERS_MAX, Offer, PERIODS_MAX, Period, Promotion, SKUS_MAX, Time, show, sorted, time,
 };
 
 /// What a product costs before any promotion.
@@ -44,6 +44,22 @@ impl Terms {
             offer.periods.retain(|period| now < period.ends_at());
         }
         self.offers.retain(|offer| !offer.periods.is_empty());
+    }
+
+    /// Adds what these promotions offer, if it is not too much.
+    pub(crate) fn add(
+        &mut self,
+        offers: impl IntoIterator<Item = Offer>,
+        now: Time,
+    ) -> Result<(), Invalid> {
+        self.forget(now);
+        let before = self.offers.len();
+        self.offers.extend(offers);
+        if self.offers.len() > before && self.offers.len() > OFFERS_MAX {
+            let reason = format!("{} has {OFFERS_MAX} promotions already", self.sku);
+            return Err(Invalid::new("too-many-promotions", reason));
+        }
+        Ok(())
     }
 
     /// What it costs now, where it has a price.

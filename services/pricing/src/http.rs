@@ -50,8 +50,9 @@ fn described() -> OpenApiRouter<Desk> {
     OpenApiRouter::with_openapi(document)
         .routes(routes!(get_price, put_price, delete_price))
         .routes(routes!(get_promotion, put_promotion, delete_promotion))
-        .merge(uploads(OpenApiRouter::new().routes(routes!(import_prices))))
-        .merge(uploads(OpenApiRouter::new().routes(routes!(import_promotions))))
+        .merge(uploads(
+            OpenApiRouter::new().routes(routes!(import_prices)).routes(routes!(import_promotions)),
+        ))
 }
 
 /// Reads a price, with what holds now and until when

@@ -32,8 +32,10 @@ pub use config::Settings;
 pub use desk::Desk;
 pub use projections::{Product, Products};
 
-const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__pricing", include_str!("../migrations/V1__pricing.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__pricing", include_str!("../migrations/V1__pricing.sql")),
+    ("V2__one_source", include_str!("../migrations/V2__one_source.sql")),
+];
 
 /// The program.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ impl Program for Pricing {
     type Settings = Settings;
 
     async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
+        contracts()?;
         let pool = service.pool(&settings.database).await?;
         let bus = Bus::connect(&settings.bus, Self::NAME)?;
         service.tasks().spawn("bus", bus.run(service.stop()));

@@ -22,9 +22,8 @@ impl Projection for Products {
         tx: &Transaction<'_>,
         changes: &[Change<Product>],
     ) -> Result<(), inbox::Error> {
-        let rows =
-            changes.iter().map(|change| (&change.key, change.entity.map(|_| change.version)));
-        let rows: Vec<_> = rows.collect();
-        store::write_products(tx, &rows).await.map_err(inbox::Error::consumer)
+        let there = changes.iter().map(|change| (change.key.as_str(), change.entity.is_some()));
+        let there: Vec<_> = there.collect();
+        store::write_products(tx, &there).await.map_err(inbox::Error::consumer)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use contracts::{Id, Invalid, Key, Version};
+use contracts::{Id, Invalid};
 use deadpool_postgres::{ClientWrapper, Transaction};
 use outbox::Tx;
 use records::{Before, Error, Published, Reference};
@@ -27,6 +27,8 @@ const READ_PUBLISHED: &str = include_str!("../queries/read_published.sql");
 const READ_PRICE: &str = include_str!("../queries/read_price.sql");
 const LOCK_PRICES: &str = include_str!("../queries/lock_prices.sql");
 const SAVE_TERMS: &str = include_str!("../queries/save_terms.sql");
+const LOCK_PROMOTION: &str = include_str!("../queries/lock_promotion.sql");
+const WEIGH_PROMOTION: &str = include_str!("../queries/weigh_promotion.sql");
 const SAVE_PROMOTION: &str = include_str!("../queries/save_promotion.sql");
 const DELETE_PROMOTION: &str = include_str!("../queries/delete_promotion.sql");
 const TAKE_DUE: &str = include_str!("../queries/take_due.sql");
@@ -160,9 +162,17 @@ pub(crate) async fn save_promotion(
     let periods = Json(promotion.periods.iter().map(PeriodRow::from).collect::<Vec<_>>());
     let percent_off = promotion.percent_off.value();
     let id = promotion.id.as_str();
-    let saved =
-        tx.query_one(SAVE_PROMOTION, &[&id, &skus, &percent_off, &periods, &PROMOTIONS]).await?;
-    saved_promotion(&saved)
+    let saved = saved_promotion(&tx.query_one(LOCK_PROMOTION, &[&id, &PROMOTIONS]).await?)?;
+    tx.execute(SAVE_PROMOTION, &[&id, &skus, &percent_off, &periods]).await?;
+    Ok(saved)
+}
+
+/// How many products a promotion names so far.
+pub(crate) async fn weigh_promotion(client: &ClientWrapper, id: &Id) -> Result<usize, Error> {
+    let statement = client.prepare_cached(WEIGH_PROMOTION).await?;
+    let row = client.query_opt(&statement, &[&id.as_str()]).await?;
+    let named = row.map_or(Ok(0), |row| row.try_get::<_, i64>("named"))?;
+    Ok(usize::try_from(named).unwrap_or(usize::MAX))
 }
 
 pub(crate) async fn delete_promotion(tx: &Tx<'_>, id: &Id) -> Result<SavedPromotion, Error> {
@@ -185,17 +195,14 @@ pub(crate) async fn next_due(client: &ClientWrapper) -> Result<Option<Duration>,
     Ok(wait_us.map(|wait_us| Duration::from_micros(u64::try_from(wait_us).unwrap_or(0))))
 }
 
-/// Writes which products there are; `None` is deleted.
+/// Notes which of these products there are.
 pub(crate) async fn write_products(
     tx: &Transaction<'_>,
-    changes: &[(&Key, Option<Version>)],
+    changes: &[(&str, bool)],
 ) -> Result<(), tokio_postgres::Error> {
-    let skus: Vec<_> = changes.iter().map(|(key, _)| key.as_str()).collect();
-    let versions: Vec<_> =
-        changes.iter().map(|(_, version)| version.unwrap_or_default().get()).collect();
-    let deleted: Vec<_> = changes.iter().map(|(_, version)| version.is_none()).collect();
+    let (skus, there): (Vec<&str>, Vec<bool>) = changes.iter().copied().unzip();
     let statement = tx.prepare_cached(WRITE_PRODUCTS).await?;
-    tx.execute(&statement, &[&skus, &versions, &deleted]).await?;
+    tx.execute(&statement, &[&skus, &there]).await?;
     Ok(())
 }
 

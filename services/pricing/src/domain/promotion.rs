@@ -12,6 +12,8 @@ pub(crate) type Time = DateTime<Utc>;
 
 /// The most products of one promotion: a write of it changes the price of each in one transaction.
 pub(crate) const SKUS_MAX: usize = 1_000;
+/// The most promotions on one product that have not ended: all lie in the row of its price.
+pub(crate) const OFFERS_MAX: usize = 100;
 /// The most periods of one promotion.
 pub(crate) const PERIODS_MAX: usize = 50;
 

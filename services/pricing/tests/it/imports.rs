@@ -129,6 +129,64 @@ async fn promotions_are_imported_with_their_prices() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn promotion(id: &str, skus: &[String]) -> String {
+    let periods = json!([{"starts_at": "2020-01-01T00:00:00Z", "ends_at": "9999-01-01T00:00:00Z"}]);
+    let line = json!({"id": id, "skus": skus, "percent_off": "50", "periods": periods});
+    format!("{line}\n")
+}
+
+/// How many changes the largest transaction has appended.
+async fn largest(world: &World) -> anyhow::Result<i64> {
+    let client = world.database.connect().await?;
+    let largest = "select max(n) as n from (
+        select count(*) as n from outbox.change group by xmin) as counted";
+    Ok(client.query_one(largest, &[]).await?.try_get("n")?)
+}
+
+#[tokio::test]
+async fn promotions_of_many_products_are_stored_a_thousand_prices_at_a_time() -> anyhow::Result<()>
+{
+    let world = World::create().await?;
+    let skus: Vec<_> = (0..400).map(|n| format!("sku-{n}")).collect();
+    let prices = skus.iter().map(|sku| json!({"sku": sku, "currency": "USD", "amount": "10"}));
+    let prices: String = prices.map(|line| format!("{line}\n")).collect();
+    assert_eq!(counts(&world.send("POST", PRICES, &[NDJSON], &prices).await)[1], 400);
+    // The first time by what they name, then by what they named.
+    let file: String = (0..6).map(|n| promotion(&format!("p{n}"), &skus)).collect();
+    let answer = world.send("POST", PROMOTIONS, &[NDJSON], &file).await;
+    assert_eq!(counts(&answer), [6, 6, 0, 0, 0]);
+    let parts = skus.chunks(60).enumerate().take(6);
+    let file: String = parts.map(|(n, part)| promotion(&format!("p{n}"), part)).collect();
+    let answer = world.send("POST", PROMOTIONS, &[NDJSON], &file).await;
+    assert_eq!(counts(&answer), [6, 6, 0, 0, 0]);
+    assert_eq!(world.costs("sku-359").await, ("5.00".to_owned(), "p5".to_owned(), true));
+    assert_eq!(world.costs("sku-360").await, ("10.00".to_owned(), String::new(), false));
+    let client = world.database.connect().await?;
+    let turns = "select count(distinct xmin::text) as n from pricing.promotion";
+    assert_eq!(client.query_one(turns, &[]).await?.get::<_, i64>("n"), 3, "two lines at a time");
+    assert!(largest(&world).await? <= 1_000);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_product_has_a_hundred_promotions_at_most() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let skus = ["a".to_owned()];
+    let file: String = (0..101).map(|n| promotion(&format!("p{n:03}"), &skus)).collect();
+    let answer = world.send("POST", PROMOTIONS, &[NDJSON], &file).await;
+    assert_eq!(counts(&answer), [101, 100, 0, 1, 0]);
+    assert_eq!(refusals(&answer), [refusal(101, "/skus", "too-many-promotions")]);
+    let body = promotion("p100", &skus).replace("50", "20");
+    let refused = world.put("/api/v1/promotions/p100", &body).await;
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.fields(), [("/skus".to_owned(), "too-many-promotions".to_owned())]);
+    let replaced = promotion("p000", &skus).replace("50", "20");
+    assert_eq!(world.put("/api/v1/promotions/p000", &replaced).await.status, 200);
+    assert_eq!(world.send("DELETE", "/api/v1/promotions/p000", &[], "").await.status, 204);
+    assert_eq!(world.put("/api/v1/promotions/p100", &body).await.status, 201);
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_import_goes_on_under_its_key_and_counts_nothing_twice() -> anyhow::Result<()> {
     let world = World::create().await?;

@@ -35,6 +35,6 @@ async fn a_price_costs_two_round_trips_or_three_where_promotions_name_its_produc
             *fewest = proxy.take().min(*fewest);
         }
     }
-    assert_eq!(fewest, [5, 2, 2, 3, 1, 2]);
+    assert_eq!(fewest, [6, 2, 2, 3, 1, 2]);
     Ok(())
 }
