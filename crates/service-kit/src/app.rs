@@ -49,6 +49,7 @@ pub(crate) fn layered(
     let bodies = BodyLimits {
         bytes_max: config.http_body_bytes_max,
         pause_max: Duration::from_millis(config.http_body_pause_ms_max),
+        ..BodyLimits::default()
     };
     let limits = RequestLimits {
         permits: Arc::new(Semaphore::new(config.http_requests_max)),
@@ -127,7 +128,7 @@ impl TimeLimit {
 const STREAMS_MAX: usize = 4;
 
 /// The same routes for bodies of any size ([`BodyStream`](crate::BodyStream)): without the limit of
-/// time, but still with that of silence, and only a few of them in work at one time.
+/// time, but still with those of silence and pace, and only a few of them in work at one time.
 pub fn streamed<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     let permits = Arc::new(Semaphore::new(STREAMS_MAX));
     routes.route_layer(from_fn_with_state(permits, lift_limits))

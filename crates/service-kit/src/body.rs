@@ -1,6 +1,6 @@
 //! Bodies: read whole within limits of size and silence, or piece by piece within that of silence.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::{
     body::{BodyDataStream, Bytes},
@@ -15,11 +15,14 @@ use crate::Problem;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body(pub Bytes);
 
-/// A body that is read piece by piece: of any size, but never silent for long.
+/// A body that is read piece by piece: of any size, but never silent for long, and no trickle.
 #[derive(Debug)]
 pub struct BodyStream {
     frames: Option<BodyDataStream>,
-    pause_max: Duration,
+    limits: BodyLimits,
+    /// What came in the current span, and how long it was waited for.
+    bytes: usize,
+    waited: Duration,
 }
 
 /// Limits on reading a body; a request extension that the service sets.
@@ -27,11 +30,20 @@ pub struct BodyStream {
 pub(crate) struct BodyLimits {
     pub(crate) bytes_max: usize,
     pub(crate) pause_max: Duration,
+    /// In so much waiting as much must come as `SPAN_BYTES_MIN`, unless the body ends before.
+    pub(crate) span: Duration,
 }
+
+/// The least that a body must bring in each span: who sends less would hold a stream for ever.
+const SPAN_BYTES_MIN: usize = 64 << 10;
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        Self { bytes_max: 1 << 20, pause_max: Duration::from_secs(5) }
+        Self {
+            bytes_max: 1 << 20,
+            pause_max: Duration::from_secs(5),
+            span: Duration::from_secs(30),
+        }
     }
 }
 
@@ -54,22 +66,36 @@ impl<S: Sync> FromRequest<S> for BodyStream {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let limits = request.extensions().get::<BodyLimits>().copied().unwrap_or_default();
         let frames = request.into_body().into_data_stream();
-        Ok(Self { frames: Some(frames), pause_max: limits.pause_max })
+        Ok(Self { frames: Some(frames), limits, bytes: 0, waited: Duration::ZERO })
     }
 }
 
 impl BodyStream {
     /// The next piece; none at the end. Nothing follows a failure.
     pub async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
-        let failure = match tokio::time::timeout(self.pause_max, self.frames.as_mut()?.next()).await
-        {
-            Ok(Some(Ok(frame))) => return Some(Ok(frame)),
+        let (pause_max, asked) = (self.limits.pause_max, Instant::now());
+        let failure = match tokio::time::timeout(pause_max, self.frames.as_mut()?.next()).await {
+            Ok(Some(Ok(frame))) if self.is_quick(asked.elapsed(), frame.len()) => {
+                return Some(Ok(frame));
+            }
+            Ok(Some(Ok(_))) => Some(Err(trickling(self.limits.span))),
             Ok(Some(Err(_))) => Some(Err(broken_off())),
             Ok(None) => None,
-            Err(_) => Some(Err(too_slow(self.pause_max))),
+            Err(_) => Some(Err(too_slow(pause_max))),
         };
         self.frames = None;
         failure
+    }
+
+    /// Whether enough came lately, this piece with it. What the reader does between two pieces is
+    /// not the sender's time.
+    fn is_quick(&mut self, waited: Duration, bytes: usize) -> bool {
+        self.waited += waited;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes >= SPAN_BYTES_MIN {
+            (self.bytes, self.waited) = (0, Duration::ZERO);
+        }
+        self.waited <= self.limits.span
     }
 
     /// Reads some of a body that is refused, so that the caller, who may still be sending, sees the
@@ -110,6 +136,12 @@ fn too_slow(pause_max: Duration) -> Problem {
         .detail(format!("nothing of the body came for {} ms", pause_max.as_millis()))
 }
 
+fn trickling(span: Duration) -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly").detail(
+        format!("less than {SPAN_BYTES_MIN} bytes of the body came in {} ms", span.as_millis()),
+    )
+}
+
 fn broken_off() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "body-broken-off", "The body broke off")
         .detail("the connection failed before the whole body had come")
@@ -134,7 +166,11 @@ mod tests {
     ) -> (u16, String) {
         let body = axum::body::Body::from_stream(stream::iter(frames).chain(end));
         let mut request = Request::new(body);
-        let limits = BodyLimits { bytes_max: 4, pause_max: Duration::from_millis(10) };
+        let limits = BodyLimits {
+            bytes_max: 4,
+            pause_max: Duration::from_millis(10),
+            ..BodyLimits::default()
+        };
         request.extensions_mut().insert(limits);
         let problem = Body::from_request(request, &()).await.unwrap_err();
         (problem.body().status, problem.body().code.clone())
@@ -154,12 +190,39 @@ mod tests {
     async fn a_stream_has_no_limit_but_silence() {
         let pieces = stream::iter([bytes("abc"), bytes("def")]).chain(stream::pending());
         let mut request = Request::new(axum::body::Body::from_stream(pieces));
-        let limits = BodyLimits { bytes_max: 4, pause_max: Duration::from_millis(10) };
+        let limits = BodyLimits {
+            bytes_max: 4,
+            pause_max: Duration::from_millis(10),
+            ..BodyLimits::default()
+        };
         request.extensions_mut().insert(limits);
         let mut body = BodyStream::from_request(request, &()).await.unwrap();
         assert_eq!(body.next().await.unwrap().unwrap(), "abc");
         assert_eq!(body.next().await.unwrap().unwrap(), "def");
         assert_eq!(body.next().await.unwrap().unwrap_err().status(), 408);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_trickles_is_ended_though_it_is_never_silent() {
+        let ticks = || tokio::time::interval(Duration::from_millis(2));
+        let pieces = |bytes: usize| {
+            stream::unfold((ticks(), 0), move |(mut ticks, sent)| async move {
+                ticks.tick().await;
+                let piece: Frame = Ok(Bytes::from(vec![b'x'; bytes]));
+                (sent < 100).then_some((piece, (ticks, sent + 1)))
+            })
+        };
+        for (bytes, is_ended) in [(1, true), (SPAN_BYTES_MIN, false)] {
+            let mut request = Request::new(axum::body::Body::from_stream(pieces(bytes)));
+            let (pause_max, span) = (Duration::from_secs(60), Duration::from_millis(50));
+            request.extensions_mut().insert(BodyLimits { bytes_max: 4, pause_max, span });
+            let mut body = BodyStream::from_request(request, &()).await.unwrap();
+            let mut end = None;
+            while let Some(piece) = body.next().await {
+                end = piece.err();
+            }
+            assert_eq!(end.map(|problem| problem.status().as_u16()), is_ended.then_some(408));
+        }
     }
 
     #[tokio::test]
