@@ -8,6 +8,9 @@
 //!   consumer that is away, replicas do not share, and a handler that hangs holds its publisher.
 //! - Transport none promises nothing of this: it takes everything and carries nothing.
 //!
+//! A change's trace is among the bytes, and nowhere else: `redis` shows that a sidecar and the
+//! transport without one write the same beside them, with no trace in it.
+//!
 //! No transport promises that what is published arrives, nor that it arrives once; that is
 //! the feed's business. What these tests ask of them after a failure is that they go on.
 
@@ -20,7 +23,6 @@ use std::time::Duration;
 use bus::{Bus, Delivery, Handler, Transport, Verdict};
 use contracts::{Lane, Stream};
 use futures::future::{BoxFuture, FutureExt as _, pending};
-use serde_json::Value;
 use testkit::eventually;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +76,7 @@ impl Handler for Stuck {
 }
 
 #[tokio::test]
-async fn bytes_arrive_unchanged_and_so_does_their_trace() -> anyhow::Result<()> {
+async fn bytes_arrive_unchanged_with_the_trace_in_them() -> anyhow::Result<()> {
     for transport in ALL {
         let recorder = Recorder::content();
         let mut world = World::start(transport).await?;
@@ -87,8 +89,6 @@ async fn bytes_arrive_unchanged_and_so_does_their_trace() -> anyhow::Result<()> 
         }
         arrived(&recorder, sent.len()).await;
         assert_eq!(recorder.bodies(), sent, "{transport}");
-        let read: Value = serde_json::from_str(&recorder.bodies()[0].replace("1e-400", "0"))?;
-        assert_eq!(read["traceparent"], TRACE, "{transport}");
     }
     Ok(())
 }

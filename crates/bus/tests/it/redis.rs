@@ -99,6 +99,9 @@ async fn a_sidecar_delivers_what_was_published_without_one_and_the_other_way_rou
     };
     let (one, other): (Vec<_>, Vec<_>) = (blank(one), blank(other));
     assert_eq!(one, other, "one layout");
+    let metadata = one.iter().find(|(name, _)| name == "metadata").map(|(_, value)| value.as_str());
+    let metadata: serde_json::Value = serde_json::from_str(metadata.unwrap())?;
+    assert_eq!(metadata["traceid"], "", "the trace is in the envelope alone: {metadata}");
     running.stop().await
 }
 
