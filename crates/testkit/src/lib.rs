@@ -14,12 +14,14 @@
 
 mod database;
 mod eventually;
+mod ports;
 mod proxy;
 mod redis;
 mod servers;
 
 pub use database::{Database, connect};
 pub use eventually::{eventually, within};
+pub use ports::quiet_ports;
 pub use proxy::Proxy;
 pub use redis::RedisServer;
 pub use servers::Servers;

@@ -1,6 +1,6 @@
 //! A Redis server of a test's own, which the test may kill, hang and start again.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -8,11 +8,16 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use uuid::Uuid;
 
-use crate::{Servers, within};
+use crate::{Servers, quiet_ports, within};
 
-const PASSWORD: &str = "what-tests-show-to-their-redis";
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Whoever listens there may hang.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often another port is chosen after somebody else took one.
+const STARTS_MAX: u32 = 5;
 
 /// A private Redis without persistence; gone with this value, or with the thread that started it.
 ///
@@ -22,6 +27,8 @@ pub struct RedisServer {
     program: String,
     policy: &'static str,
     address: SocketAddr,
+    /// Its own, so that no server is mistaken for another.
+    password: String,
     child: Child,
 }
 
@@ -38,7 +45,7 @@ impl RedisServer {
 
     /// Its URL with its password; the same one after a restart.
     pub fn url(&self) -> String {
-        format!("redis://:{PASSWORD}@{}", self.address)
+        format!("redis://:{}@{}", self.password, self.address)
     }
 
     /// Ends it at once: whatever it held is gone.
@@ -51,8 +58,9 @@ impl RedisServer {
     /// Kills it if it still runs, and starts it empty at the same address.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
-        self.child = spawn(&self.program, self.policy, self.address.port())?;
-        self.answers().await;
+        self.child = spawn(&self.program, self.policy, self.address.port(), &self.password)?;
+        let is_up = self.is_up().await?;
+        anyhow::ensure!(is_up, "Redis ended: another may have taken {} meanwhile", self.address);
         Ok(())
     }
 
@@ -67,23 +75,37 @@ impl RedisServer {
     }
 
     async fn start(policy: &'static str) -> anyhow::Result<Self> {
-        let program = Servers::from_env()?.redis_server;
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let child = spawn(&program, policy, address.port())?;
-        let server = Self { program, policy, address, child };
-        server.answers().await;
-        Ok(server)
+        for _ in 0..STARTS_MAX {
+            let [port] = quiet_ports()?;
+            if let Some(server) = Self::start_at(policy, port).await? {
+                return Ok(server);
+            }
+        }
+        anyhow::bail!("Redis ended {STARTS_MAX} times at its start")
     }
 
-    async fn answers(&self) {
-        within(READY_TIMEOUT, "the private Redis answers", || async {
-            let mut connection = TcpStream::connect(self.address).await?;
-            connection.write_all(format!("AUTH {PASSWORD}\r\n").as_bytes()).await?;
-            let mut answer = [0; 5];
-            connection.read_exact(&mut answer).await?;
-            Ok(answer == *b"+OK\r\n")
+    /// None if it ended at once, as it does where another has the port.
+    async fn start_at(policy: &'static str, port: u16) -> anyhow::Result<Option<Self>> {
+        let program = Servers::from_env()?.redis_server;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let password = Uuid::new_v4().simple().to_string();
+        let child = spawn(&program, policy, port, &password)?;
+        let mut server = Self { program, policy, address, password, child };
+        Ok(server.is_up().await?.then_some(server))
+    }
+
+    /// Waits until it answers, or has ended instead.
+    async fn is_up(&mut self) -> anyhow::Result<bool> {
+        let (address, password, child) = (self.address, &self.password, &mut self.child);
+        within(READY_TIMEOUT, "the private Redis answers or ends", || {
+            let ended = child.try_wait();
+            async move {
+                let greeted = timeout(GREETING_TIMEOUT, greets(address, password));
+                Ok(ended?.is_some() || greeted.await??)
+            }
         })
         .await;
+        Ok(self.child.try_wait()?.is_none())
     }
 
     fn pid(&self) -> anyhow::Result<Pid> {
@@ -99,11 +121,20 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(program: &str, policy: &str, port: u16) -> anyhow::Result<Child> {
+/// Whether a server with this password listens there.
+async fn greets(address: SocketAddr, password: &str) -> anyhow::Result<bool> {
+    let mut connection = TcpStream::connect(address).await?;
+    connection.write_all(format!("AUTH {password}\r\n").as_bytes()).await?;
+    let mut answer = [0; 5];
+    connection.read_exact(&mut answer).await?;
+    Ok(answer == *b"+OK\r\n")
+}
+
+fn spawn(program: &str, policy: &str, port: u16, password: &str) -> anyhow::Result<Child> {
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--", program])
         .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-        .args(["--requirepass", PASSWORD])
+        .args(["--requirepass", password])
         .args(["--save", "", "--appendonly", "no", "--dir", "/"])
         .args(["--maxmemory", "256mb", "--maxmemory-policy", policy])
         .stdin(Stdio::null())
@@ -118,6 +149,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_server_at_the_port_of_another_is_not_taken_for_it() -> anyhow::Result<()> {
+        let mut first = RedisServer::cache().await?;
+        assert!(RedisServer::start_at("noeviction", first.address.port()).await?.is_none());
+        let second = RedisServer::streams().await?;
+        assert!(!greets(second.address, &first.password).await?);
+
+        first.kill()?;
+        let port = first.address.port();
+        let thief = RedisServer::start_at("noeviction", port).await?.context("the port is free")?;
+        assert!(first.restart().await.is_err());
+        assert!(greets(thief.address, &thief.password).await?);
+        Ok(())
+    }
+
+    #[tokio::test]
     async fn a_server_dies_comes_back_and_hangs_when_told() -> anyhow::Result<()> {
         let mut server = RedisServer::cache().await?;
         let url = server.url();
@@ -129,7 +175,7 @@ mod tests {
         let mut connection = TcpStream::connect(server.address).await?;
         server.pause()?;
         connection.write_all(b"PING\r\n").await?;
-        let answer = tokio::time::timeout(Duration::from_millis(200), connection.readable()).await;
+        let answer = timeout(Duration::from_millis(200), connection.readable()).await;
         assert!(answer.is_err(), "a hanging server answered");
         server.resume()?;
         connection.readable().await?;

@@ -1,7 +1,6 @@
 //! Real sidecars with the project's own component files, gone when the test is.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,11 +9,14 @@ use axum::Router;
 use bus::{Bus, Config, Transport};
 use secrecy::SecretString;
 use tempfile::TempDir;
-use testkit::Servers;
+use testkit::{RedisServer, Servers, quiet_ports};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub(crate) const API_TOKEN: &str = "what-services-show-to-their-sidecar";
 pub(crate) const APP_TOKEN: &str = "what-sidecars-show-to-their-service";
+/// How often other ports are chosen after somebody else took one.
+const STARTS_MAX: u32 = 3;
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../components");
 
 /// One host: a file in which its sidecars find each other, and the services that listen on it.
@@ -44,7 +46,7 @@ impl Host {
 
     /// Serves these routes on a free port and names it.
     pub(crate) async fn serve(&mut self, routes: Router) -> anyhow::Result<u16> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         self.services.spawn(async move {
             axum::serve(listener, routes).await.unwrap();
@@ -55,7 +57,17 @@ impl Host {
     /// Starts a sidecar as `cargo x up` does, whose tests compare the flags, and waits until it can
     /// publish through it.
     pub(crate) async fn sidecar(&self, app_id: &str, app_port: u16) -> anyhow::Result<Sidecar> {
-        let [http_port, grpc_port, internal_port, metrics_port] = free_ports()?;
+        for _ in 0..STARTS_MAX {
+            let mut sidecar = self.spawn(app_id, app_port, quiet_ports()?)?;
+            if sidecar.is_up().await? {
+                return Ok(sidecar);
+            }
+        }
+        anyhow::bail!("the sidecar of {app_id} ended {STARTS_MAX} times at its start")
+    }
+
+    fn spawn(&self, app_id: &str, app_port: u16, ports: [u16; 4]) -> anyhow::Result<Sidecar> {
+        let [http_port, grpc_port, internal_port, metrics_port] = ports;
         let (password, address) = self.broker.rsplit_once('@').unwrap_or(("", &self.broker));
         let (address, _) = address.split_once('/').unwrap_or((address, ""));
         let log = self.names.path().join(format!("{app_id}-{http_port}.log"));
@@ -86,17 +98,35 @@ impl Host {
             .stdout(File::create(&log)?)
             .stderr(Stdio::null())
             .spawn()?;
-        let sidecar = Sidecar { child, log, http_port, grpc_port };
-        let bus = sidecar.bus()?;
-        testkit::within(Duration::from_secs(20), "the sidecar is ready", || async {
-            Ok(bus.ready().await)
-        })
-        .await;
-        Ok(sidecar)
+        Ok(Sidecar { child, log, http_port, grpc_port })
     }
 }
 
 impl Sidecar {
+    /// Waits until it can publish, or has ended instead, as it does where another has a port.
+    async fn is_up(&mut self) -> anyhow::Result<bool> {
+        let bus = self.bus()?;
+        let child = &mut self.child;
+        testkit::within(Duration::from_secs(20), "the sidecar is ready or has ended", || {
+            let ended = child.try_wait();
+            let ready = bus.ready();
+            async move { Ok(ended?.is_some() || ready.await) }
+        })
+        .await;
+        let is_up = self.child.try_wait()?.is_none();
+        if !is_up {
+            self.print_log();
+        }
+        Ok(is_up)
+    }
+
+    #[expect(clippy::print_stderr, reason = "only a sidecar that fails prints")]
+    fn print_log(&self) {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let complaints = log.lines().filter(|line| !line.contains("level=info"));
+        eprintln!("the sidecar said:\n{}", complaints.collect::<Vec<_>>().join("\n"));
+    }
+
     /// The bus of the service beside this sidecar.
     pub(crate) fn bus(&self) -> Result<Bus, bus::Error> {
         self.bus_with(API_TOKEN, APP_TOKEN)
@@ -116,27 +146,26 @@ impl Sidecar {
 }
 
 impl Drop for Sidecar {
-    #[expect(clippy::print_stderr, reason = "only a test that fails prints")]
     fn drop(&mut self) {
         // Already dead is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
-            let complaints = log.lines().filter(|line| !line.contains("level=info"));
-            eprintln!("the sidecar said:\n{}", complaints.collect::<Vec<_>>().join("\n"));
+            self.print_log();
         }
     }
 }
 
-fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
-    let mut listeners = Vec::new();
-    for _ in 0..N {
-        listeners.push(TcpListener::bind("127.0.0.1:0")?);
-    }
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
+#[tokio::test]
+async fn a_sidecar_that_finds_a_port_taken_has_ended() -> anyhow::Result<()> {
+    let server = RedisServer::streams().await?;
+    let host = Host::new(&server.url())?;
+    let ports = quiet_ports()?;
+    let taken = TcpListener::bind(("127.0.0.1", ports[1])).await?;
+    let mut sidecar = host.spawn("relay", 1, ports)?;
+    assert!(!sidecar.is_up().await?);
+    drop(taken);
+    let mut sidecar = host.spawn("relay", 1, ports)?;
+    assert!(sidecar.is_up().await?);
+    Ok(())
 }
