@@ -20,10 +20,12 @@ pub(crate) struct Connection {
     client: Client,
     manager: Mutex<ConnectionManager>,
     limit: Duration,
-    /// Raised by each failure: another instance may answer from then on.
-    failures: AtomicU64,
-    /// The number of failures at which an instance was found fit, plus one.
+    /// Raised whenever a connection broke: another instance may answer from then on.
+    breaks: AtomicU64,
+    /// The number of breaks at which an instance was found fit, plus one.
     fit_at: AtomicU64,
+    /// One looks at a new instance, the others wait for what it finds.
+    checker: tokio::sync::Mutex<()>,
 }
 
 impl Connection {
@@ -35,11 +37,15 @@ impl Connection {
         let client = Client::open(road.set_tcp_settings(tcp)).map_err(url)?;
         let limit = config.answer_limit();
         let manager = Mutex::new(manager(&client, limit).map_err(url)?);
-        let (failures, fit_at) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { client, manager, limit, failures, fit_at })
+        let (breaks, fit_at) = (AtomicU64::new(0), AtomicU64::new(0));
+        let checker = tokio::sync::Mutex::default();
+        Ok(Self { client, manager, limit, breaks, fit_at, checker })
     }
 
-    /// Asks once, after the instance has been found fit, and waits no longer than the limit.
+    /// Asks once, after the instance has been found fit, and waits no longer than the limit; once
+    /// more for the look at an instance that is new.
+    ///
+    /// An answer that comes too late tells of no other instance: the connection lives.
     pub(crate) async fn ask<T, Fut>(
         &self,
         doing: &'static str,
@@ -48,24 +54,38 @@ impl Connection {
     where
         Fut: Future<Output = RedisResult<T>>,
     {
-        let asked = async {
-            self.check().await?;
-            question(self.manager()).await.map_err(|error| Error::new(doing, error))
-        };
+        self.within("check", self.check()).await?;
+        let asked = async { question(self.manager()).await.map_err(|e| Error::new(doing, e)) };
+        self.within(doing, asked).await
+    }
+
+    async fn within<T>(
+        &self,
+        doing: &'static str,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let answer = tokio::time::timeout(self.limit, asked).await;
         let answer = answer.unwrap_or_else(|_| Err(Error::late(doing)));
-        if let Err(Error::Unreachable { .. }) = &answer {
-            self.failures.fetch_add(1, Ordering::SeqCst);
+        if answer.as_ref().is_err_and(Error::breaks) {
+            self.breaks.fetch_add(1, Ordering::SeqCst);
         }
         answer
     }
 
-    /// Looks at the instance's settings, unless that was done since the last failure.
+    fn is_fit(&self) -> bool {
+        self.fit_at.load(Ordering::SeqCst) > self.breaks.load(Ordering::SeqCst)
+    }
+
+    /// Looks at the instance's settings, unless that was done since the connection broke last.
     async fn check(&self) -> Result<(), Error> {
-        let failures = self.failures.load(Ordering::SeqCst);
-        if self.fit_at.load(Ordering::SeqCst) > failures {
+        if self.is_fit() {
             return Ok(());
         }
+        let _turn = self.checker.lock().await;
+        if self.is_fit() {
+            return Ok(());
+        }
+        let breaks = self.breaks.load(Ordering::SeqCst);
         let told = settings(self.manager()).await.map_err(|error| Error::new("check", error));
         if let Err(Error::Refused { .. }) = &told {
             // One that was not let in is not tried again by the connection itself.
@@ -81,7 +101,7 @@ impl Connection {
             );
         }
         told.judge()?;
-        self.fit_at.store(failures + 1, Ordering::SeqCst);
+        self.fit_at.store(breaks + 1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -105,11 +125,13 @@ fn manager(client: &Client, limit: Duration) -> RedisResult<ConnectionManager> {
     ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
-async fn settings(mut redis: ConnectionManager) -> RedisResult<Settings> {
-    let info = redis::cmd("INFO").query_async(&mut redis).await;
-    let mut ask = redis::cmd("CONFIG");
-    let save: RedisResult<Vec<(String, String)>> =
-        ask.arg("GET").arg("save").query_async(&mut redis).await;
+/// Both questions at once.
+async fn settings(redis: ConnectionManager) -> RedisResult<Settings> {
+    let (mut first, mut second) = (redis.clone(), redis);
+    let (info, mut ask) = (redis::cmd("INFO"), redis::cmd("CONFIG"));
+    ask.arg("GET").arg("save");
+    let (info, save): (_, RedisResult<Vec<(String, String)>>) =
+        tokio::join!(info.query_async(&mut first), ask.query_async(&mut second));
     let save = told(save)?.and_then(|pairs| pairs.into_iter().next().map(|(_, save)| save));
     Ok(Settings { info: told(info)?, save })
 }

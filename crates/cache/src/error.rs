@@ -42,6 +42,15 @@ impl Error {
         }
     }
 
+    /// Whether the connection is another one from now on.
+    pub(crate) fn breaks(&self) -> bool {
+        match self {
+            Self::Unreachable { source: Some(source), .. } => !source.is_timeout(),
+            Self::Refused { source, .. } => source.is_unrecoverable_error(),
+            Self::Unreachable { source: None, .. } | Self::Url(_) | Self::Unfit(_) => false,
+        }
+    }
+
     pub(crate) const fn late(doing: &'static str) -> Self {
         Self::Unreachable { doing, source: None }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cache::{Cache, Config, Fill, Invalidation, Key, Look};
 use testkit::{RedisServer, eventually};
 
-use crate::{config, fill, vector, version};
+use crate::{config, fill, vector, version, world};
 
 /// What a newcomer gets.
 fn strict(url: &str) -> Config {
@@ -72,5 +72,27 @@ async fn a_fill_that_was_given_up_and_comes_late_is_refused_all_the_same() -> an
     server.resume()?;
     eventually("the cache answers", || async { Ok(cache.check().await.is_ok()) }).await;
     assert!(matches!(cache.look(&key()).await?, Look::Miss { old: None, .. }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_late_answer_makes_no_later_one_later() -> anyhow::Result<()> {
+    let (server, _, mut redis) = world().await?;
+    let cache = Cache::connect(&strict(&server.url())).await?;
+    let checks = async |redis: &mut redis::aio::ConnectionManager| -> anyhow::Result<String> {
+        let told: String = redis::cmd("INFO").arg("commandstats").query_async(redis).await?;
+        let line = told.lines().find(|line| line.starts_with("cmdstat_config|get:"));
+        let calls = line.and_then(|line| line.split([':', ',']).nth(1));
+        Ok(calls.unwrap_or_default().to_owned())
+    };
+    let before = checks(&mut redis).await?;
+    assert_ne!(before, "");
+    server.pause()?;
+    for _ in 0..3 {
+        assert!(cache.look(&key()).await.is_err_and(|error| error.is_unreachable()));
+    }
+    server.resume()?;
+    eventually("the cache is used again", || async { Ok(cache.look(&key()).await.is_ok()) }).await;
+    assert_eq!(checks(&mut redis).await?, before, "it is the same instance as before");
     Ok(())
 }
