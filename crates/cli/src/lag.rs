@@ -21,8 +21,8 @@ Examples:
   syncline lag --max-seconds 1 && echo in step
   syncline lag --watch
 
-Exit codes: 0 everybody is in step, or no bound was given; 1 with --max-seconds somebody is behind by
-more, does not answer, has a copy that does not serve, or records set aside.")]
+Exit codes: 0 everybody is in step, or no bound was given; 1 with --max-seconds somebody is behind
+by more, does not answer, has a copy that does not serve, or records set aside.")]
 pub(crate) struct Args {
     /// Fails if a stream or a dirty key is older than this, a copy does not serve, a record is set
     /// aside, or a service does not answer.

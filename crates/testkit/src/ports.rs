@@ -13,7 +13,8 @@ const TRIES_MAX: u32 = 1_000;
 
 /// Ports of 127.0.0.1 on which nobody listens now, chosen at random.
 ///
-/// Tests that choose at once hardly meet, yet they may: a server that ends at its start met another.
+/// Tests that choose at once hardly meet, yet they may: a server that ends at its start met
+/// another.
 pub fn quiet_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
     let mut ports = [0; N];
     // Kept to the end, so that all are different.
