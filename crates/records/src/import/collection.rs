@@ -88,7 +88,7 @@ pub enum Cell {
     List,
     /// Columns `<name>.<member>` are the members of an object, where they are not empty. Plain
     /// decimals of at most 15 digits are numbers, `true` and `false` are themselves, all else is
-    /// text.
+    /// text. No other cell may hold line ends.
     Members,
     /// Any other value.
     Value(fn(&str) -> Result<Value, Invalid>),

@@ -53,6 +53,20 @@ impl Header {
         self.places.len()
     }
 
+    /// Whether a cell may hold line ends: only what a collection leaves to its callers may.
+    pub(super) fn may_hold_lines(&self, cell: usize) -> bool {
+        let column = self.places.get(cell).and_then(|(place, _)| self.columns.get(*place));
+        column.is_some_and(|column| matches!(column.cell, Cell::Members))
+    }
+
+    /// JSON Pointer to the field of a cell.
+    pub(super) fn pointer(&self, cell: usize) -> String {
+        let Some((place, member)) = self.places.get(cell) else { return String::new() };
+        let name = self.columns.get(*place).map_or("", |column| column.name);
+        let member = member.as_deref().map(|name| name.replace('~', "~0").replace('/', "~1"));
+        member.map_or_else(|| format!("/{name}"), |member| format!("/{name}/{member}"))
+    }
+
     /// The record of these cells as JSON.
     pub(super) fn json(&self, cells: &[&str]) -> Result<Vec<u8>, Problem> {
         let mut json = Object::default();

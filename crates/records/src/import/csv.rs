@@ -1,6 +1,8 @@
 //! Records of CSV, cut from pieces of any size.
 //!
-//! A record may hold line ends within quotes; it counts from its first line.
+//! A record may hold line ends within quotes; it counts from its first line. Where a quote turns out
+//! to be open by mistake, its line alone is refused, and what follows is read again from the next
+//! line on.
 
 use contracts::Invalid;
 use csv_core::{ReadRecordResult, Reader};
@@ -9,11 +11,14 @@ use service_kit::Problem;
 use super::{
     collection::Column,
     columns::Header,
-    lines::{Found, LINE_BYTES_MAX, too_long, utf8},
+    lines::{Found, LINE_BYTES_MAX, not_utf8, too_long},
+    source::Prefix,
 };
 
 /// The most columns of a header.
 const COLUMNS_MAX: usize = 1000;
+/// The most bytes of a record with its line end.
+const RECORD_BYTES_MAX: usize = LINE_BYTES_MAX + 1;
 
 /// Cuts a file into records.
 pub(super) struct Csv {
@@ -22,12 +27,23 @@ pub(super) struct Csv {
     reader: Reader,
     lines: LineCount,
     record: Open,
+    /// Whether its line is too long to be held, and only passed over.
+    is_skipped: bool,
+    /// What has come and is not done, and how far it is read.
+    held: Vec<u8>,
+    at: usize,
+    /// How much of it was handed out.
+    passed: usize,
+    /// What was handed out as records, with the blank lines before them.
+    pub(super) done: Prefix,
 }
 
 /// The record that is being read.
 struct Open {
     /// The line in which it began; none between two records.
     begun: Option<u64>,
+    /// Where it begins in what is held.
+    begun_at: usize,
     /// How much of the file it takes so far.
     bytes: usize,
     /// Its cells without their quotes, one after the other.
@@ -44,6 +60,7 @@ impl Csv {
     pub(super) fn new(columns: &'static [Column]) -> Self {
         let record = Open {
             begun: None,
+            begun_at: 0,
             bytes: 0,
             output: vec![0; 4096],
             filled: 0,
@@ -51,80 +68,209 @@ impl Csv {
             cells: 0,
             is_wide: false,
         };
-        Self { columns, header: None, reader: Reader::new(), lines: LineCount::default(), record }
+        let (reader, lines, done) = (Reader::new(), LineCount::default(), Prefix::default());
+        Self {
+            columns,
+            header: None,
+            reader,
+            lines,
+            record,
+            is_skipped: false,
+            held: Vec::new(),
+            at: 0,
+            passed: 0,
+            done,
+        }
     }
 
-    /// Takes from the input, which is not empty, up to the end of a record.
+    /// Takes the input where all that came before is read; answers how much it took, and the next
+    /// record. It must be asked again with the rest until there is neither.
     pub(super) fn next(&mut self, input: &[u8]) -> Result<(usize, Option<Found>), Problem> {
-        let mut used = 0;
-        if self.record.begun.is_none() {
-            let blank = |byte: &u8| matches!(*byte, b'\r' | b'\n');
-            used = input.iter().take_while(|byte| blank(byte)).count();
-            self.lines.pass(input.get(..used).unwrap_or_default());
-            if used == input.len() {
-                return Ok((used, None));
-            }
-            self.record.begin(self.lines.current());
+        if self.at < self.held.len() {
+            return Ok((0, self.read()?));
         }
-        loop {
-            let rest = input.get(used..).unwrap_or_default();
-            // To the reader an empty piece means the end of the file.
-            if rest.is_empty() {
-                return Ok((used, None));
-            }
-            let (taken, has_ended) = self.record.read(&mut self.reader, rest);
-            self.lines.pass(rest.get(..taken).unwrap_or_default());
-            used += taken;
-            if has_ended {
-                return Ok((used, self.found(Ending::Line)?));
-            }
-        }
+        // Only the record that is open stays.
+        self.held.drain(..self.passed);
+        self.at -= self.passed;
+        self.record.begun_at = self.record.begun_at.saturating_sub(self.passed);
+        self.passed = 0;
+        self.held.extend_from_slice(input);
+        Ok((input.len(), self.read()?))
     }
 
-    /// The record that ends with the file.
+    /// The records that are left at the end of the file, one at each call.
     pub(super) fn end(&mut self) -> Result<Option<Found>, Problem> {
+        if let Some(found) = self.read()? {
+            return Ok(Some(found));
+        }
         if self.record.begun.is_some() {
+            if self.is_skipped {
+                return self.refuse_line(too_long()).map(Some);
+            }
             // The line end that is missing; within quotes it is part of the cell and ends nothing.
-            let ending = loop {
+            let has_ended = loop {
                 match self.record.read(&mut self.reader, b"\n") {
-                    (_, true) => break Ending::Line,
+                    (_, true) => break true,
                     (0, false) => {}
-                    (_, false) => break Ending::Quoted,
+                    (_, false) => break false,
                 }
             };
-            return self.found(ending);
+            let found = if has_ended { self.found()? } else { Some(self.refuse_line(unclosed())?) };
+            if found.is_some() {
+                return Ok(found);
+            }
         }
         if self.header.is_none() {
             // The reason names the first column that is missing.
             Header::read(self.columns, &[])?;
         }
+        self.pass();
         Ok(None)
     }
 
-    fn found(&mut self, ending: Ending) -> Result<Option<Found>, Problem> {
+    /// Reads what is held, up to the end of a record.
+    fn read(&mut self) -> Result<Option<Found>, Problem> {
+        loop {
+            if self.record.begun.is_none() {
+                let blank = |byte: &&u8| matches!(**byte, b'\r' | b'\n');
+                let blanks = self.rest().iter().take_while(blank).count();
+                self.take(blanks);
+                if self.rest().is_empty() {
+                    self.pass();
+                    return Ok(None);
+                }
+                self.record.begin(self.lines.current(), self.at);
+                self.is_skipped = false;
+            }
+            // To the reader an empty piece means the end of the file.
+            if self.rest().is_empty() {
+                return Ok(None);
+            }
+            if self.is_skipped {
+                let end = line_end(self.rest());
+                self.take(end.unwrap_or(self.rest().len()));
+                if end.is_some() {
+                    return self.refuse_line(too_long()).map(Some);
+                }
+                self.pass();
+                self.record.begun_at = 0;
+                continue;
+            }
+            let left = (RECORD_BYTES_MAX + 1).saturating_sub(self.record.bytes);
+            let rest = self.held.get(self.at..).unwrap_or_default();
+            let rest = rest.get(..left).unwrap_or(rest);
+            let (taken, has_ended) = self.record.read(&mut self.reader, rest);
+            self.take(taken);
+            let found = if self.record.bytes > RECORD_BYTES_MAX {
+                self.give_up()?
+            } else if has_ended {
+                self.found()?
+            } else {
+                None
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.held.get(self.at..).unwrap_or_default()
+    }
+
+    fn take(&mut self, bytes: usize) {
+        let taken = self.held.get(self.at..self.at + bytes).unwrap_or_default();
+        self.lines.pass(taken);
+        self.at += bytes;
+    }
+
+    /// What was read is done. What is held beyond it moves only now and then, since it may be much.
+    fn pass(&mut self) {
+        self.done.pass(self.held.get(self.passed..self.at).unwrap_or_default());
+        self.passed = self.at;
+        if self.at == self.held.len() {
+            self.held.clear();
+            (self.at, self.passed) = (0, 0);
+        }
+    }
+
+    /// The bytes of the record that is open.
+    fn open(&self) -> &[u8] {
+        self.held.get(self.record.begun_at..self.at).unwrap_or_default()
+    }
+
+    /// A record that is too long: by its line, or because a quote is open.
+    fn give_up(&mut self) -> Result<Option<Found>, Problem> {
+        match line_end(self.open()) {
+            Some(bytes) if bytes <= RECORD_BYTES_MAX => self.refuse_line(unclosed()).map(Some),
+            Some(_) => self.refuse_line(too_long()).map(Some),
+            None => {
+                self.is_skipped = true;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Refuses the first line of the open record; what follows is read again.
+    fn refuse_line(&mut self, problem: Problem) -> Result<Found, Problem> {
+        if self.header.is_none() {
+            return Err(whole(&problem));
+        }
         let line = self.record.begun.take().unwrap_or_default();
+        let bytes = line_end(self.open()).unwrap_or(self.open().len());
+        let after_cr = self.open().get(..bytes).is_some_and(|line| line.ends_with(b"\r"));
+        self.at = self.record.begun_at + bytes;
+        self.lines = LineCount { ended: line, after_cr };
+        self.reader.reset();
+        self.pass();
+        Ok(Found { line, json: Err(problem) })
+    }
+
+    fn found(&mut self) -> Result<Option<Found>, Problem> {
+        let spans_lines = line_end(self.open()).is_some_and(|bytes| bytes < self.open().len());
         let Some(header) = &self.header else {
-            let cells = self.record.cells(ending, None).map_err(|problem| whole(&problem))?;
+            let cells = self.record.shape(None).and_then(|()| self.record.cells(None));
+            let cells = cells.map_err(|problem| whole(&problem))?;
             self.header = Some(Header::read(self.columns, &cells)?);
+            self.record.begun = None;
+            self.pass();
             return Ok(None);
         };
-        let json = self.record.cells(ending, Some(header)).and_then(|cells| header.json(&cells));
+        let shape = self.record.shape(Some(header));
+        if spans_lines && let Err(problem) = shape.and_then(|()| self.record.one_line(header)) {
+            // A quote that was open by mistake closed at the next one.
+            return self.refuse_line(problem).map(Some);
+        }
+        if let Err(problem) = self.record.shape(Some(header)) {
+            let line = self.record.begun.take().unwrap_or_default();
+            self.pass();
+            return Ok(Some(Found { line, json: Err(problem) }));
+        }
+        let json = self.record.cells(Some(header)).and_then(|cells| header.json(&cells));
+        let line = self.record.begun.take().unwrap_or_default();
+        self.pass();
         Ok(Some(Found { line, json }))
     }
 }
 
-/// How a record ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// With its line.
-    Line,
-    /// With the file, within quotes.
-    Quoted,
+/// Where the first line ends.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| matches!(*byte, b'\r' | b'\n')).map(|at| at + 1)
+}
+
+fn refused(code: &'static str, reason: String) -> Problem {
+    Problem::refused("", Invalid::new(code, reason))
+}
+
+fn unclosed() -> Problem {
+    let reason = format!("has a quote that is not closed within {LINE_BYTES_MAX} bytes");
+    refused("unclosed-quote", reason)
 }
 
 impl Open {
-    fn begin(&mut self, line: u64) {
+    fn begin(&mut self, line: u64, at: usize) {
         self.begun = Some(line);
+        self.begun_at = at;
         (self.bytes, self.filled, self.cells, self.is_wide) = (0, 0, 0, false);
     }
 
@@ -156,31 +302,45 @@ impl Open {
         }
     }
 
-    /// The cells, as many as the header has.
-    fn cells(&self, ending: Ending, header: Option<&Header>) -> Result<Vec<&str>, Problem> {
-        let refuse = |code, reason: String| Err(Problem::refused("", Invalid::new(code, reason)));
-        if ending == Ending::Quoted {
-            let reason = "has a quote that is not closed before the end of the file";
-            return refuse("unclosed-quote", reason.to_owned());
-        }
-        // The line's end counts too.
-        if self.bytes > LINE_BYTES_MAX + 1 {
-            return Err(too_long());
-        }
+    /// Whether it has as many cells as the header.
+    fn shape(&self, header: Option<&Header>) -> Result<(), Problem> {
         let width = header.map_or(self.cells, Header::width);
         if self.is_wide {
-            return refuse("number-of-fields", format!("has more than {COLUMNS_MAX} fields"));
+            let reason = format!("has more than {COLUMNS_MAX} fields");
+            return Err(refused("number-of-fields", reason));
         }
         if self.cells != width {
             let reason = format!("has {} fields, the header has {width}", self.cells);
-            return refuse("number-of-fields", reason);
+            return Err(refused("number-of-fields", reason));
         }
+        Ok(())
+    }
+
+    /// Whether no cell holds a line end that may hold none.
+    fn one_line(&self, header: &Header) -> Result<(), Problem> {
         let mut begin = 0;
-        let cell = |end: &usize| {
+        for (place, end) in self.ends.iter().take(self.cells).enumerate() {
             let cell = self.output.get(std::mem::replace(&mut begin, *end)..*end);
-            utf8(cell.unwrap_or_default())
+            if !header.may_hold_lines(place) && line_end(cell.unwrap_or_default()).is_some() {
+                let reason = "has a quote that is not closed before the end of the line";
+                let invalid = Invalid::new("unclosed-quote", reason.to_owned());
+                return Err(Problem::refused(&header.pointer(place), invalid));
+            }
+        }
+        Ok(())
+    }
+
+    /// The cells as text.
+    fn cells(&self, header: Option<&Header>) -> Result<Vec<&str>, Problem> {
+        let mut begin = 0;
+        let cell = |(place, end): (usize, &usize)| {
+            let cell = self.output.get(std::mem::replace(&mut begin, *end)..*end);
+            str::from_utf8(cell.unwrap_or_default()).map_err(|error| {
+                let pointer = header.map_or_else(String::new, |header| header.pointer(place));
+                not_utf8(&pointer, error)
+            })
         };
-        self.ends.iter().take(self.cells).map(cell).collect()
+        self.ends.iter().take(self.cells).enumerate().map(cell).collect()
     }
 }
 

@@ -1,11 +1,11 @@
 //! Records of a file in the order of its lines, whatever their format.
 
-use std::str;
+use std::str::{self, Utf8Error};
 
 use contracts::Invalid;
 use service_kit::Problem;
 
-use super::{collection::Column, csv::Csv, ndjson::Ndjson};
+use super::{collection::Column, csv::Csv, ndjson::Ndjson, source::Prefix};
 
 /// The longest line that is looked at.
 pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
@@ -51,8 +51,8 @@ impl Lines {
         }
     }
 
-    /// Takes from the input, which is not empty, up to the end of a record; answers how much, and
-    /// the record if one ended. An error refuses the whole file.
+    /// Takes from the input; answers how much, and the next record if one ended. It must be asked
+    /// again with the rest until there is neither. An error refuses the whole file.
     pub(super) fn next(&mut self, input: &[u8]) -> Result<(usize, Option<Found>), Problem> {
         match self {
             Self::Ndjson(lines) => Ok(lines.next(input)),
@@ -60,7 +60,15 @@ impl Lines {
         }
     }
 
-    /// The record that ends with the file, if one is open.
+    /// What was read up to the record that was answered last, and at the end all.
+    pub(super) fn done(&mut self) -> &mut Prefix {
+        match self {
+            Self::Ndjson(lines) => &mut lines.done,
+            Self::Csv(lines) => &mut lines.done,
+        }
+    }
+
+    /// The records that are left at the end of the file, one at each call.
     pub(super) fn end(&mut self) -> Result<Option<Found>, Problem> {
         match self {
             Self::Ndjson(lines) => Ok(lines.end()),
@@ -76,8 +84,10 @@ pub(super) fn too_long() -> Problem {
 
 /// The bytes as text, which JSON and CSV must be.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
-    str::from_utf8(bytes).map_err(|error| {
-        let reason = format!("is not UTF-8 from its byte {} on", error.valid_up_to() + 1);
-        Problem::refused("", Invalid::new("not-utf8", reason))
-    })
+    str::from_utf8(bytes).map_err(|error| not_utf8("", error))
+}
+
+pub(super) fn not_utf8(pointer: &str, error: Utf8Error) -> Problem {
+    let reason = format!("is not UTF-8 from its byte {} on", error.valid_up_to() + 1);
+    Problem::refused(pointer, Invalid::new("not-utf8", reason))
 }

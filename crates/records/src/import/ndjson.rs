@@ -1,6 +1,9 @@
 //! Lines of JSON, cut from pieces of any size.
 
-use super::lines::{Found, LINE_BYTES_MAX, too_long};
+use super::{
+    lines::{Found, LINE_BYTES_MAX, too_long},
+    source::Prefix,
+};
 
 /// Cuts a file into lines.
 #[derive(Debug, Default)]
@@ -11,6 +14,8 @@ pub(super) struct Ndjson {
     bytes: usize,
     /// How many lines have ended.
     ended: u64,
+    /// What was read.
+    pub(super) done: Prefix,
 }
 
 impl Ndjson {
@@ -24,11 +29,17 @@ impl Ndjson {
         if self.bytes <= LINE_BYTES_MAX {
             self.line.extend_from_slice(piece);
         }
-        (used, end.and_then(|_| self.end()))
+        self.done.pass(input.get(..used).unwrap_or_default());
+        (used, end.and_then(|_| self.line()))
+    }
+
+    /// The line that the file ends with, if it is open.
+    pub(super) fn end(&mut self) -> Option<Found> {
+        if self.bytes > 0 { self.line() } else { None }
     }
 
     /// The line that is open, which ends here.
-    pub(super) fn end(&mut self) -> Option<Found> {
+    fn line(&mut self) -> Option<Found> {
         self.ended += 1;
         let is_long = std::mem::take(&mut self.bytes) > LINE_BYTES_MAX;
         let line = std::mem::take(&mut self.line);

@@ -59,8 +59,6 @@ pub(super) struct Run<'a, C: Collection> {
     client: &'a ClientWrapper,
     id: i64,
     lines: Lines,
-    /// What was read, up to the last record.
-    prefix: Prefix,
     /// What an earlier try has done of the file, until that is passed; all of a finished one.
     mark: Option<Mark>,
     batch: Batch<C>,
@@ -99,7 +97,6 @@ impl<'a, C: Collection> Run<'a, C> {
             client,
             id,
             lines: Lines::new(format, C::COLUMNS),
-            prefix: Prefix::default(),
             mark: (!is_new).then(|| Mark { bytes, digest: progress.digest.clone() }),
             batch: Batch::new(),
             with_batch: Prefix::default(),
@@ -112,7 +109,7 @@ impl<'a, C: Collection> Run<'a, C> {
         while let Some(piece) = source.next().await {
             match piece {
                 Ok(mut piece) => {
-                    self.prefix.pass_mark(&mut piece);
+                    self.lines.done().pass_mark(&mut piece);
                     self.take(&piece).await?;
                 }
                 Err(problem) => {
@@ -121,27 +118,28 @@ impl<'a, C: Collection> Run<'a, C> {
                 }
             }
         }
-        if let Some(found) = self.lines.end()? {
+        while let Some(found) = self.lines.end()? {
             self.add(found).await?;
         }
         match &self.mark {
             None => Ok(self.store(State::Finished).await?),
-            Some(mark) if self.progress.state == State::Finished && mark.is(&self.prefix) => Ok(()),
+            Some(mark) if self.progress.state == State::Finished && mark.is(self.lines.done()) => {
+                Ok(())
+            }
             Some(_) => Err(Error::KeyReused.into()),
         }
     }
 
     async fn take(&mut self, mut rest: &[u8]) -> Result<(), Problem> {
-        while !rest.is_empty() {
+        loop {
             let (used, found) = self.lines.next(rest)?;
-            let (taken, left) = rest.split_at_checked(used).unwrap_or((rest, &[]));
-            self.prefix.pass(taken);
-            rest = left;
-            if let Some(found) = found {
-                self.add(found).await?;
+            rest = rest.get(used..).unwrap_or_default();
+            match found {
+                Some(found) => self.add(found).await?,
+                None if rest.is_empty() => return Ok(()),
+                None => {}
             }
         }
-        Ok(())
     }
 
     /// Adds a record to the batch, unless an earlier try has done it.
@@ -157,16 +155,17 @@ impl<'a, C: Collection> Run<'a, C> {
             self.store(State::Open).await?;
         }
         self.batch.push(parsed);
-        self.with_batch = self.prefix.clone();
+        self.with_batch = self.lines.done().clone();
         Ok(())
     }
 
     /// Whether an earlier try has done the record that was just read; it must have read the same.
     fn was_done(&mut self) -> Result<bool, Error> {
         let Some(mark) = &self.mark else { return Ok(false) };
-        match self.prefix.bytes().cmp(&mark.bytes) {
+        let done = self.lines.done();
+        match done.bytes().cmp(&mark.bytes) {
             Ordering::Less => Ok(true),
-            Ordering::Equal if mark.is(&self.prefix) => {
+            Ordering::Equal if mark.is(done) => {
                 if self.progress.state == State::Open {
                     self.mark = None;
                 }
@@ -178,10 +177,11 @@ impl<'a, C: Collection> Run<'a, C> {
 
     /// Stores the batch and moves the progress, in one transaction.
     async fn store(&mut self, state: State) -> Result<(), Error> {
-        let prefix = if state == State::Finished { &self.prefix } else { &self.with_batch };
         if state == State::Open && self.batch.is_empty() {
             return Ok(());
         }
+        let is_finished = state == State::Finished;
+        let prefix = if is_finished { self.lines.done() } else { &mut self.with_batch };
         let mut next = self.progress.clone();
         next.bytes = i64::try_from(prefix.bytes()).unwrap_or(i64::MAX);
         next.digest = prefix.digest().as_bytes().to_vec();

@@ -116,9 +116,10 @@ async fn csv_is_read_with_its_quotes_its_mark_and_its_line_ends() -> anyhow::Res
         d,Plain,\"a\nb\",,007,\r\n\
         e f,Bad,,,,\r\n";
     let answer = world.import(PRODUCTS, &[CSV], file).await;
-    assert_eq!(totals(&answer), [5, 2, 0, 3, 0]);
+    assert_eq!(totals(&answer), [6, 2, 0, 4, 0]);
     let expected = [
-        (4, "/name".to_owned(), "illegal-character".to_owned()),
+        (4, "/name".to_owned(), "unclosed-quote".to_owned()),
+        (5, String::new(), "number-of-fields".to_owned()),
         (6, String::new(), "number-of-fields".to_owned()),
         (9, "/sku".to_owned(), "illegal-character".to_owned()),
     ];
@@ -143,8 +144,9 @@ async fn a_line_of_two_megabytes_is_refused_and_the_rest_goes_on() -> anyhow::Re
     assert_eq!(refusals(&answer), [(2, String::new(), "line-too-long".to_owned())]);
     let csv = format!("id,name\na,A\nb,\"{long}\n\"\nc,C\n");
     let answer = world.import(CATEGORIES, &[CSV], csv).await;
-    assert_eq!(totals(&answer), [3, 2, 0, 1, 0]);
-    assert_eq!(refusals(&answer), [(3, String::new(), "line-too-long".to_owned())]);
+    assert_eq!(totals(&answer), [4, 2, 0, 2, 0]);
+    let [long, open] = ["line-too-long", "unclosed-quote"].map(str::to_owned);
+    assert_eq!(refusals(&answer), [(3, String::new(), long), (4, String::new(), open)]);
     assert_eq!(world.stored().await?, [2, 2, 4, 4, 0]);
     Ok(())
 }
@@ -155,7 +157,7 @@ async fn a_line_in_another_encoding_is_refused_by_its_number() -> anyhow::Result
     let latin = b"id,name\na,A\nb,Gr\xf6\xdfe\nc,C\n".to_vec();
     let answer = world.import(CATEGORIES, &[CSV], latin).await;
     assert_eq!(totals(&answer), [3, 2, 0, 1, 0]);
-    assert_eq!(refusals(&answer), [(3, String::new(), "not-utf8".to_owned())]);
+    assert_eq!(refusals(&answer), [(3, "/name".to_owned(), "not-utf8".to_owned())]);
     let mut latin = line(1).into_bytes();
     latin.extend(b"{\"sku\":\"S2\",\"name\":\"Gr\xf6\xdfe\",\"categories\":[],\"attributes\":{}}");
     let answer = world.import(PRODUCTS, &[NDJSON], latin).await;
@@ -166,13 +168,15 @@ async fn a_line_in_another_encoding_is_refused_by_its_number() -> anyhow::Result
 #[tokio::test]
 async fn a_quote_that_is_never_closed_is_told_by_the_line_where_it_opens() -> anyhow::Result<()> {
     let world = World::create().await?;
-    for rest in ["", "c,C\n", &"x\n".repeat(1 << 20)] {
+    for rest in ["", "c,C\n", &"x\n".repeat(5_000)] {
         let file = format!("id,name\na,A\nb,\"B\n{rest}");
         let answer = world.import(CATEGORIES, &[CSV], file).await;
-        assert_eq!(totals(&answer)[0], 2);
-        assert_eq!(refusals(&answer), [(3, String::new(), "unclosed-quote".to_owned())]);
+        assert_eq!(totals(&answer)[0], 2 + rest.lines().count() as u64);
+        let refusals = refusals(&answer);
+        assert_eq!(refusals[0], (3, String::new(), "unclosed-quote".to_owned()));
+        assert!(refusals[1..].iter().all(|(_, _, code)| code == "number-of-fields"));
     }
-    assert_eq!(world.stored().await?, [0, 1, 1, 1, 0]);
+    assert_eq!(world.stored().await?, [0, 2, 2, 2, 0], "c is stored");
     Ok(())
 }
 

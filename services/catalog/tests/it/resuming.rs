@@ -75,6 +75,36 @@ async fn without_a_key_what_broke_off_is_sent_again_and_what_is_equal_stays() ->
     Ok(())
 }
 
+/// What follows the quote was read once already when its line was refused.
+#[tokio::test]
+async fn an_upload_with_an_open_quote_goes_on_where_it_was() -> anyhow::Result<()> {
+    let world = World::create().await?;
+    let line = |number: usize| match number {
+        4 => "k4,\"K\n".to_owned(),
+        1200 => "k1200,K\"\n".to_owned(),
+        _ => format!("k{number},K\n"),
+    };
+    let lines: String = (2..=1500).map(line).collect();
+    let file = format!("id,name\n{lines}k1501,\"K,K\"\nk1502,\"K\nk1503,K\nk1504,\"K,K,K\n");
+    let headers = [("content-type", "text/csv"), KEY];
+    let path = "/api/v1/categories/import";
+    for torn in [20, file.len() / 2, file.len() - 9] {
+        let answer = world.import(path, &headers, broken(&file, torn)).await;
+        assert_eq!(answer.problem(), (400, "body-broken-off".to_owned()), "{torn}");
+    }
+    for _ in 0..2 {
+        let answer = world.import(path, &headers, file.clone()).await;
+        let refused: Vec<u64> = refusals(&answer).iter().map(|(line, ..)| *line).collect();
+        let [lines, stored, ..] = totals(&answer);
+        assert_eq!(lines, stored + refused.len() as u64);
+        assert_eq!(world.get("/api/v1/categories/k1503").await.status, 200);
+        assert_eq!(world.stored().await?[1], i64::try_from(stored)?);
+        assert_eq!(refused, [4, 1502, 1504]);
+        assert_eq!(lines, 1503);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_upload_that_is_sent_again_lives_on() -> anyhow::Result<()> {
     let world = World::create().await?;

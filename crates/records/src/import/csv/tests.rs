@@ -3,15 +3,19 @@
 use super::*;
 use crate::import::collection::Cell;
 
-const COLUMNS: &[Column] =
-    &[Column::required("id", Cell::Text), Column::required("name", Cell::Text)];
+const COLUMNS: &[Column] = &[
+    Column::required("id", Cell::Text),
+    Column::required("name", Cell::Text),
+    Column::optional("more", Cell::Members),
+];
 
 /// Line and JSON, or line and code of the refusal, of each record; and where each ends.
 type Read = Vec<(u64, String, usize)>;
 
 fn read(file: &[u8], piece_bytes: usize) -> Result<Read, Problem> {
     let mut csv = Csv::new(COLUMNS);
-    let (mut read, mut end) = (Vec::new(), 0);
+    let mut read = Vec::new();
+    let end = |csv: &Csv| usize::try_from(csv.done.bytes()).unwrap();
     let told = |found: Found, end| {
         let text = match found.json {
             Ok(json) => String::from_utf8(json).unwrap(),
@@ -21,14 +25,20 @@ fn read(file: &[u8], piece_bytes: usize) -> Result<Read, Problem> {
     };
     for piece in file.chunks(piece_bytes) {
         let mut rest = piece;
-        while !rest.is_empty() {
+        loop {
             let (used, found) = csv.next(rest)?;
-            end += used;
             rest = &rest[used..];
-            read.extend(found.map(|found| told(found, end)));
+            match found {
+                Some(found) => read.push(told(found, end(&csv))),
+                None if rest.is_empty() => break,
+                None => {}
+            }
         }
     }
-    read.extend(csv.end()?.map(|found| told(found, end)));
+    while let Some(found) = csv.end()? {
+        read.push(told(found, end(&csv)));
+    }
+    assert_eq!(end(&csv), file.len(), "all is done at the end");
     Ok(read)
 }
 
@@ -41,14 +51,14 @@ fn lines(file: &str) -> Vec<(u64, String)> {
 }
 
 fn sound(line: u64, id: &str, name: &str) -> (u64, String) {
-    let json = serde_json::json!({"id": id, "name": name});
+    let json = serde_json::json!({"id": id, "name": name, "more": {}});
     (line, json.to_string())
 }
 
 #[test]
 fn records_are_the_same_however_the_file_is_cut() {
-    let expected = [sound(2, "a", "A"), sound(4, "b", "B\r\nb"), sound(6, "c", "a \"C\"")];
-    assert_eq!(lines("id,name\r\na,A\r\n\r\nb,\"B\r\nb\"\r\nc,\"a \"\"C\"\"\""), expected);
+    let expected = [sound(2, "a", "A"), sound(4, "b", "B"), sound(5, "c", "a \"C\"")];
+    assert_eq!(lines("id,name\r\na,A\r\n\r\nb,\"B\"\r\nc,\"a \"\"C\"\"\""), expected);
     let expected = [sound(3, "a", "A"), sound(5, "b", "B")];
     assert_eq!(lines("\nid,name\na,A\n\nb,B\n\n"), expected);
     assert_eq!(lines("id,name\ra,A\r\rb,B\r"), [sound(2, "a", "A"), sound(4, "b", "B")]);
@@ -64,13 +74,50 @@ fn a_record_with_too_few_or_too_many_fields_is_refused() {
 #[test]
 fn a_quote_that_is_not_closed_is_told_by_its_first_line() {
     let unclosed = (3, "unclosed-quote".to_owned());
-    for rest in ["", "\n", "\nc,C\n", "\r", ",\"\"", "\"\""] {
+    for rest in ["", "\n", "\r", ",\"\"", "\"\""] {
         let file = format!("id,name\na,A\nb,\"B{rest}");
         assert_eq!(lines(&file), [sound(2, "a", "A"), unclosed.clone()], "{rest:?}");
+    }
+    for end in ["\n", "\r\n", "\r", "\n\n"] {
+        let file = format!("id,name\na,A\nb,\"B{end}c,C{end}d,D");
+        let after = if end == "\n\n" { [5, 7] } else { [4, 5] };
+        let after = [sound(after[0], "c", "C"), sound(after[1], "d", "D")];
+        assert_eq!(lines(&file)[..2], [sound(2, "a", "A"), unclosed.clone()], "{end:?}");
+        assert_eq!(lines(&file)[2..], after, "{end:?}");
     }
     for rest in ["B\"", "\"", "\"\"\"", "B\"x"] {
         assert_ne!(lines(&format!("id,name\na,A\nb,\"{rest}"))[1].1, "unclosed-quote", "{rest:?}");
     }
+}
+
+#[test]
+fn a_quote_that_closes_at_the_next_one_by_mistake_takes_no_line_with_it() {
+    let number = |line| (line, "number-of-fields".to_owned());
+    let file = "id,name\nb,\"B\nc,C\nd,\"D\",x\ne,E\n";
+    assert_eq!(lines(file), [number(2), sound(3, "c", "C"), number(4), sound(5, "e", "E")]);
+}
+
+#[test]
+fn a_member_may_hold_line_ends_and_a_name_may_not() {
+    let member = (2, r#"{"id":"a","more":{"t":"x\r\ny,z"},"name":"A"}"#.to_owned());
+    let last = r#"{"id":"c","more":{"t":"1\""},"name":"C"}"#.to_owned();
+    let file = "id,name,more.t\r\na,A,\"x\r\ny,z\"\r\nb,\"B\r\nc,C,1\"\r\n";
+    let unclosed = (4, "number-of-fields".to_owned());
+    assert_eq!(lines(file), [member, unclosed, (5, last)]);
+    let file = "id,name\nb,\"B\nc,C\nd,D\"\n";
+    let unclosed = (2, "unclosed-quote".to_owned());
+    assert_eq!(lines(file), [unclosed, sound(3, "c", "C"), sound(4, "d", "D\"")]);
+}
+
+#[test]
+fn an_open_quote_is_given_up_after_a_mebibyte_and_all_lines_after_it_are_read() {
+    let many = "c,C\n".repeat(LINE_BYTES_MAX / 2);
+    let file = format!("id,name\nb,\"B\n{many}");
+    let whole = read(file.as_bytes(), usize::MAX).unwrap();
+    assert_eq!(whole.len(), LINE_BYTES_MAX / 2 + 1);
+    assert_eq!(whole[0].1, "unclosed-quote");
+    assert!(whole[1..].iter().all(|(_, text, _)| text.contains("\"c\"")));
+    assert_eq!(read(file.as_bytes(), 99_991).unwrap(), whole);
 }
 
 #[test]
