@@ -37,6 +37,10 @@ pub struct SyncResponse {
     pub streams: Vec<StreamState>,
     /// The term of the source's creation or renewal.
     pub root: Term,
+    /// The term of the relay that answers: with another one the source may have another past, even
+    /// where no number tells yet. An older relay does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<Term>,
 }
 
 /// One stream at its source, and how the consumer's position relates to it.

@@ -7,10 +7,11 @@
 //! While a copy stands still or is loaded anew no moment becomes clean. [`Clean`] finds the moment,
 //! [`freshness`] says what an answer that depends on several sources may claim.
 //!
-//! All moments are times on the local clock of one process that never goes back: what another clock
-//! says, that of the cache for example, proves nothing, since any clock may be set. Such a clock may
-//! stand while its machine is suspended; a process that wakes from that takes what it knows for
-//! younger than it is, until its next call of sync is answered or a bound of its own time is over.
+//! All moments are times on the local clock of one process that never goes back: what another
+//! clock says, that of the cache for example, proves nothing, since any clock may be set. Such a
+//! clock may stand while its machine is suspended; a process that wakes from that takes what it
+//! knows for younger than it is, until its next call of sync is answered or a bound of its own time
+//! is over.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

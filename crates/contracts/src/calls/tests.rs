@@ -57,7 +57,8 @@ fn a_source_says_how_its_streams_relate_to_the_consumer() {
         state,
     };
     let states = [PositionState::Ok, PositionState::BehindFloor, PositionState::Diverged];
-    let response = SyncResponse { streams: states.map(state).to_vec(), root: term(1) };
+    let (streams, root) = (states.map(state).to_vec(), term(1));
+    let response = SyncResponse { streams, root, term: Some(term(3)) };
     insta::assert_json_snapshot!(wire(&response));
 }
 

@@ -121,6 +121,11 @@ impl Origin {
         change.payload = Some(RawValue::from_string(payload.to_owned()).unwrap());
     }
 
+    /// Goes on under another term.
+    pub(crate) fn take_over(&self) {
+        self.log().term = Term::new(Uuid::new_v4());
+    }
+
     /// Forgets everything after the first changes and goes on under another term.
     pub(crate) fn restore(&self, keep: usize) {
         let mut log = self.log();
@@ -285,7 +290,7 @@ async fn sync(
             state: log.state(known.unwrap_or(&root)),
         }
     });
-    Json(SyncResponse { streams: streams.collect(), root: log.root })
+    Json(SyncResponse { streams: streams.collect(), root: log.root, term: Some(log.term) })
 }
 
 async fn feed(

@@ -51,7 +51,7 @@ pub(super) async fn sync(
         let (topic, head, term) = (head.topic.clone(), head.pn, head.term);
         streams.push(StreamState { stream, topic, head, term, floor, state });
     }
-    Ok(SyncResponse { streams, root: reading.root })
+    Ok(SyncResponse { streams, root: reading.root, term: Some(reading.term) })
 }
 
 fn topic_of(position: &Position, topics: &[Topic]) -> Option<Topic> {

@@ -35,7 +35,7 @@ fn state(lane: &str, head: i64, of: u128, state: PositionState) -> StreamState {
 }
 
 fn answer(streams: Vec<StreamState>) -> SyncResponse {
-    SyncResponse { streams, root: term(1) }
+    SyncResponse { streams, root: term(1), term: None }
 }
 
 fn heads(head: i64, of: u128) -> SyncResponse {

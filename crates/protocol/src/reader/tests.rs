@@ -108,7 +108,7 @@ fn answer(root: u128, streams: &[(i64, u128, PositionState)]) -> SyncResponse {
         floor: Pn::ZERO,
         state: *state,
     });
-    SyncResponse { streams: streams.collect(), root: term(root) }
+    SyncResponse { streams: streams.collect(), root: term(root), term: None }
 }
 
 fn asked(number: i64, of: u128) -> calls::Position {

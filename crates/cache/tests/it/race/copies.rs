@@ -108,7 +108,7 @@ impl Copies {
 pub(super) fn answer(owner: usize, head: i64) -> SyncResponse {
     let (stream, topic, state) = (stream(owner), topic(owner), PositionState::Ok);
     let state = StreamState { stream, topic, head: pn(head), term: term(), floor: Pn::ZERO, state };
-    SyncResponse { streams: vec![state], root: term() }
+    SyncResponse { streams: vec![state], root: term(), term: Some(term()) }
 }
 
 fn topic(owner: usize) -> Topic {
