@@ -12,9 +12,9 @@
 //! does not know what has yet to be carried out: whether an answer is *fresh* is decided by
 //! [`protocol::fresh`], with the clean moments as they were known **before** the look, or with the
 //! moment at which one began to read it oneself. Ages by the cache's own clock prove nothing. Every
-//! call ends within [`Config::cache_answer_ms_max`], the first after a broken connection within twice
-//! that; a reader whom the cache does not answer asks the owners alone, an invalidation that failed
-//! is carried out again until it worked.
+//! call ends within [`Config::cache_answer_ms_max`], the first after a broken connection within
+//! twice that; a reader whom the cache does not answer asks the owners alone, an invalidation that
+//! failed is carried out again until it worked.
 //!
 //! An instance that could forget in part is refused, at the start and after every broken
 //! connection: see [`Fault`].
