@@ -1,5 +1,6 @@
--- The newest version of each of these records that was heard of, and whether one is set aside.
-select topic, key, v.version,
+-- The newest version of each of these records that was heard of, none of one that is no longer, and
+-- whether one is set aside.
+select topic, key, case when not v.deleted then v.version end as version,
     exists (
         select from inbox.cases as c
         where (c.topic, c.key) = (wanted.topic, wanted.key) and c.state = 'open'

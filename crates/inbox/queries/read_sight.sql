@@ -3,7 +3,7 @@
 with dirty as (
     select stream, min(low) as low from inbox.dirty where sink = $2 group by stream
 )
-select phase, rebuild, p.stream, pn, term, d.low,
+select t.phase, t.rebuild, p.stream, p.pn, p.term, d.low,
     exists (select from dirty where stream = '') as has_unnumbered
 from inbox.topic as t
 left join inbox.position as p using (topic)

@@ -1,5 +1,6 @@
 -- For each sink that ever worked or has to: when it had everything up to a number, and whether
--- something of it is still dirty. $1 topic, $2 stream, $3 number. Sinks are few and notes are many,
+-- something of it is still dirty: null where neither stream nor number is known, and nothing was
+-- marked without one. $1 topic, $2 stream, $3 number. Sinks are few and notes are many,
 -- so the names are found by leaps.
 with recursive leap as (
     (select sink from inbox.cleaned order by sink limit 1)
@@ -15,7 +16,7 @@ select sink.sink, c.at as clean_at,
     exists (
         select from inbox.dirty as d
         where d.sink = sink.sink and (d.stream = $2 and d.low <= $3 or d.stream = '')
-    ) as is_dirty
+    ) or case when $3 is not null then false end as is_dirty
 from sink
 left join lateral (
     select c.at from inbox.cleaned as c join inbox.topic as t on t.topic = $1

@@ -16,6 +16,7 @@ const RELAY_URL: &str = "RELAY_URL_";
 const SYNC_INTERVAL_MS: u64 = 300;
 const FEED_LIMIT: u32 = 1_000;
 const PAGE_LIMIT: u32 = 1_000;
+const JOURNAL_DAYS: u32 = 7;
 
 /// How this service follows its sources.
 #[derive(Debug, Clone, clap::Args)]
@@ -44,6 +45,11 @@ pub struct Config {
     /// Most rows in one page of a snapshot, which is applied in one transaction
     #[arg(long, env = "PAGE_LIMIT", default_value_t = PAGE_LIMIT)]
     pub page_limit: u32,
+    /// Days for which it is kept what became of each batch of changes and when each sink had
+    /// noticed it; what is older cannot be told when somebody asks where a change is
+    #[arg(long, env = "JOURNAL_DAYS", default_value_t = JOURNAL_DAYS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub journal_days: u32,
     /// Ends everything when cancelled.
     #[arg(skip)]
     pub stop: CancellationToken,
@@ -143,6 +149,7 @@ impl Default for Config {
             sync_interval_ms: SYNC_INTERVAL_MS,
             feed_limit: FEED_LIMIT,
             page_limit: PAGE_LIMIT,
+            journal_days: JOURNAL_DAYS,
             stop: CancellationToken::new(),
             monitor: Monitor::default(),
         }

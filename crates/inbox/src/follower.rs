@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::careful::Careful;
+use crate::error::chain;
 use crate::intake::{Intake, Intakes};
 use crate::journal::Via;
 use crate::metrics::Metrics;
@@ -22,7 +23,7 @@ use crate::pipeline::Pipeline;
 use crate::receive::Receiver;
 use crate::source::Relay;
 use crate::store::{copy, watch};
-use crate::{Config, Error, Monitor, Projection, fresh, reader, rebuild, sync};
+use crate::{Config, Error, Monitor, Projection, fresh, prune, reader, rebuild, sync};
 
 /// What every loop waits by after failures, up to the longest time between two calls.
 pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
@@ -39,7 +40,10 @@ pub async fn run<P: Projection>(
     bus: Bus,
     projection: P,
 ) -> Result<(), Error> {
-    let follower = Arc::new(Follower::open(config, pool, &bus, projection).await?);
+    let Some(follower) = Follower::open(config, pool, &bus, projection).await? else {
+        return Ok(());
+    };
+    let follower = Arc::new(follower);
     bus.subscribe(&follower.topic, Arc::new(Receiver(Arc::clone(&follower))));
     let outcome = follower.follow().await;
     if outcome.is_ok() {
@@ -65,20 +69,21 @@ pub(crate) struct Follower<P> {
 }
 
 impl<P: Projection> Follower<P> {
-    async fn open(config: Config, pool: Pool, bus: &Bus, projection: P) -> Result<Self, Error> {
+    /// Waits for the database; none when stopped before.
+    async fn open(
+        config: Config,
+        pool: Pool,
+        bus: &Bus,
+        projection: P,
+    ) -> Result<Option<Self>, Error> {
         let topic = Topic::parse(P::TOPIC)?;
         let consumer = config.consumer()?.to_owned();
         let relay = Relay::of(&topic.source(), &config, bus)?;
         config.monitor.enter(&consumer, &topic);
-        let client = pool.get().await?;
-        let identity = copy::read_identity(&client).await?;
-        copy::create_topic(&client, &topic).await?;
         let intakes = Intakes::default();
-        for at in copy::read_copy(&client, &topic).await?.1 {
-            intakes.enter(&at.stream);
-        }
-        drop(client);
-        let careful = Careful::begin(&pool, &topic).await?;
+        let Some((identity, careful)) = begin(&pool, &topic, &intakes, &config.stop).await? else {
+            return Ok(None);
+        };
         let pipeline = Pipeline {
             topic: topic.clone(),
             pool,
@@ -87,7 +92,7 @@ impl<P: Projection> Follower<P> {
             monitor: config.monitor.clone(),
             metrics: Metrics::new(&topic),
         };
-        Ok(Self {
+        Ok(Some(Self {
             relay,
             pushes: match bus.transport() {
                 Transport::None => Pushes::Never,
@@ -101,7 +106,7 @@ impl<P: Projection> Follower<P> {
             intakes,
             sync: Notify::new(),
             load: Notify::new(),
-        })
+        }))
     }
 
     /// Runs all loops; the first that ends ends the others.
@@ -112,6 +117,7 @@ impl<P: Projection> Follower<P> {
         loops.spawn(rebuild::run(Arc::clone(self), stop.clone()));
         loops.spawn(reader::run(Arc::clone(self), stop.clone()));
         loops.spawn(fresh::run(Arc::clone(self), stop.clone()));
+        loops.spawn(prune::run(Arc::clone(self), stop.clone()));
         let first = loops.join_next().await;
         stop.cancel();
         let rest = timeout(STOP_TIMEOUT, async { while loops.join_next().await.is_some() {} });
@@ -162,6 +168,41 @@ impl<P: Projection> Follower<P> {
         }
         Ok(())
     }
+}
+
+/// Enters the topic, however long its database is away; none when stopped before. What another try
+/// cannot mend, a missing table for example, ends it.
+async fn begin(
+    pool: &Pool,
+    topic: &Topic,
+    intakes: &Intakes,
+    stop: &CancellationToken,
+) -> Result<Option<(Uuid, Careful)>, Error> {
+    let mut failures = 0;
+    while !stop.is_cancelled() {
+        match enter(pool, topic, intakes).await {
+            Ok(entered) => return Ok(Some(entered)),
+            Err(error @ (Error::Pool(_) | Error::Store(_))) if !error.blames_record() => {
+                failures += 1;
+                let error = chain(&error);
+                tracing::warn!(%topic, failures, error, "the inbox cannot begin yet, trying again");
+                back_off(failures, stop).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+async fn enter(pool: &Pool, topic: &Topic, intakes: &Intakes) -> Result<(Uuid, Careful), Error> {
+    let client = pool.get().await?;
+    let identity = copy::read_identity(&client).await?;
+    copy::create_topic(&client, topic).await?;
+    for at in copy::read_copy(&client, topic).await?.1 {
+        intakes.enter(&at.stream);
+    }
+    drop(client);
+    Ok((identity, Careful::begin(pool, topic).await?))
 }
 
 /// Sleeps after so many failures in a row, or until stopped.

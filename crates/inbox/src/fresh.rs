@@ -43,6 +43,10 @@ impl<P: Projection> Follower<P> {
     async fn look_clean(&self) -> Result<(), Error> {
         for sink in self.monitor().waiting(&self.topic) {
             let sight = read_sight(&self.client().await?, &self.topic, sink).await?;
+            if sight.has_unnumbered || sight.streams.values().any(|stream| stream.low.is_some()) {
+                // Another process may have marked them, whose word the worker here does not hear.
+                self.monitor().marked();
+            }
             self.monitor().settled(&self.topic, sink, &sight);
         }
         Ok(())

@@ -21,7 +21,8 @@ pub struct Record {
 pub struct Held {
     /// The record.
     pub record: Record,
-    /// The newest version that was applied; of a deleted one too.
+    /// The newest version that was applied; none of a record that is no longer, nor of one that was
+    /// never heard of.
     pub version: Option<Version>,
     /// Whether a newer state may be set aside.
     pub has_open_case: bool,
@@ -40,9 +41,11 @@ pub async fn set_aside(pool: &Pool, records: &[Record]) -> Result<Vec<Record>, E
 
 /// From which past the copies of these topics come, as text of which only equality matters.
 ///
-/// It is another one after a relay took over and its first number arrived, while a copy is loaded
-/// and when it is loaded, when numbers are lost, and when this database was restored. What was read
-/// from a source under one past proves nothing under another.
+/// It is another one once sync shows another relay's term, while a copy is loaded and when it is
+/// loaded, when numbers are lost, and when this database was restored from a dump or promoted. A
+/// cold copy of its files that is started in its place is not recognised by itself, nor is a
+/// promotion before its first checkpoint has ended; then positions, terms and clean moments alone
+/// decide. What was read from a source under one past proves nothing under another.
 pub async fn past(pool: &Pool, topics: &[&str]) -> Result<String, Error> {
     fresh::read_past(&pool.get().await?, topics).await
 }

@@ -57,6 +57,7 @@ mod metrics;
 mod monitor;
 mod pipeline;
 mod projection;
+mod prune;
 mod reader;
 mod rebuild;
 mod receive;
@@ -82,4 +83,5 @@ pub use crate::sink::run_sink;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__create_inbox", include_str!("../migrations/V1__create_inbox.sql")),
     ("V2__cleaned", include_str!("../migrations/V2__cleaned.sql")),
+    ("V3__term_and_retention", include_str!("../migrations/V3__term_and_retention.sql")),
 ];

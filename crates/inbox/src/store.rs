@@ -40,6 +40,8 @@ pub(crate) struct Copy {
     pub(crate) history: i64,
     pub(crate) rebuild: i64,
     pub(crate) root: Option<Term>,
+    /// Of the relay that answered last.
+    pub(crate) term: Option<Term>,
     pub(crate) cursor: Option<String>,
     pub(crate) asked: Option<String>,
     pub(crate) complaint: Option<String>,
@@ -53,6 +55,7 @@ impl Copy {
             history: row.try_get("history")?,
             rebuild: row.try_get("rebuild")?,
             root: row.try_get::<_, Option<_>>("root")?.map(Term::new),
+            term: row.try_get::<_, Option<_>>("term")?.map(Term::new),
             cursor: row.try_get("cursor")?,
             asked: row.try_get("asked")?,
             complaint: row.try_get("complaint")?,

@@ -83,6 +83,11 @@ impl<P: Projection> Follower<P> {
             positions: (copy.phase != Phase::New).then(|| positions.clone()),
         };
         let answer = self.relay.sync(&request).await?;
+        if let Some(term) = answer.term.filter(|term| copy.term != Some(*term)) {
+            // Stored before any moment is clean that this answer proves: whoever knows the one
+            // knows the other.
+            copy::hear_term(&self.client().await?, &self.topic, term).await?;
+        }
         let cause = self.cause(&copy, &positions, &answer);
         self.monitor().answered(&self.topic, (&copy, cause), (read_at, &positions), &answer);
         match cause {

@@ -25,7 +25,7 @@ struct Trail {
     passed: Passed,
     sinks: Vec<SinkTrail>,
     /// Whether some sink has yet to notice it.
-    dirty: bool,
+    dirty: Option<bool>,
 }
 
 /// Stream and number are what the source's relay answers to the same question.
@@ -70,7 +70,9 @@ async fn read(pool: &Pool, topic: &Topic, query: TrailQuery) -> Result<Option<Tr
         return Ok(None);
     };
     let sinks = read_sinks(&client, topic, place.as_ref()).await?;
-    let dirty = sinks.iter().any(|sink| sink.dirty);
+    let is_known = sinks.iter().all(|sink| sink.dirty.is_some());
+    let is_dirty = sinks.iter().any(|sink| sink.dirty == Some(true));
+    let dirty = (is_known || is_dirty).then_some(is_dirty);
     Ok(Some(Trail { topic: topic.clone(), key, stream, pn, passed, sinks, dirty }))
 }
 

@@ -25,8 +25,10 @@ const LOCK_POSITIONS: &str = include_str!("../../queries/lock_positions.sql");
 const LOCK_TOPIC: &str = include_str!("../../queries/lock_topic.sql");
 const ARCHIVE_POSITIONS: &str = include_str!("../../queries/archive_positions.sql");
 const DELETE_POSITIONS: &str = include_str!("../../queries/delete_positions.sql");
+const UNNUMBER_DIRTY: &str = include_str!("../../queries/unnumber_dirty.sql");
 const SET_POSITIONS: &str = include_str!("../../queries/set_positions.sql");
 const BEGIN_REBUILD: &str = include_str!("../../queries/begin_rebuild.sql");
+const HEAR_TERM: &str = include_str!("../../queries/hear_term.sql");
 const MOVE_CURSOR: &str = include_str!("../../queries/move_cursor.sql");
 const HALT_TOPIC: &str = include_str!("../../queries/halt_topic.sql");
 const SEE_KEYS: &str = include_str!("../../queries/see_keys.sql");
@@ -152,6 +154,8 @@ pub(crate) async fn begin_rebuild(
     let name = topic.as_str();
     let archive = tx.prepare_cached(ARCHIVE_POSITIONS).await?;
     tx.execute(&archive, &[&name, &ending]).await?;
+    let unnumber = tx.prepare_cached(UNNUMBER_DIRTY).await?;
+    tx.execute(&unnumber, &[&name]).await?;
     let delete = tx.prepare_cached(DELETE_POSITIONS).await?;
     tx.execute(&delete, &[&name]).await?;
     let streams: Vec<_> = heads.iter().map(|head| head.stream.as_str()).collect();
@@ -162,6 +166,13 @@ pub(crate) async fn begin_rebuild(
     let begin = tx.prepare_cached(BEGIN_REBUILD).await?;
     let row = tx.query_one(&begin, &[&name, &raise, &root.get()]).await?;
     Ok((row.try_get("rebuild")?, row.try_get("history")?))
+}
+
+/// Remembers the term of the relay that answered.
+pub(crate) async fn hear_term(client: &Client, topic: &Topic, term: Term) -> Result<(), Error> {
+    let statement = client.prepare_cached(HEAR_TERM).await?;
+    client.execute(&statement, &[&topic.as_str(), &term.get()]).await?;
+    Ok(())
 }
 
 /// Moves a rebuild on, with whatever this transaction did.

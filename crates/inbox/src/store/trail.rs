@@ -10,6 +10,8 @@ use super::pn;
 use crate::Error;
 
 const NOTE_CLEANED: &str = include_str!("../../queries/note_cleaned.sql");
+const PRUNE_JOURNAL: &str = include_str!("../../queries/prune_journal.sql");
+const PRUNE_CLEANED: &str = include_str!("../../queries/prune_cleaned.sql");
 const READ_TRAIL: &str = include_str!("../../queries/read_trail.sql");
 const READ_SINKS: &str = include_str!("../../queries/read_sinks.sql");
 
@@ -18,6 +20,17 @@ pub(crate) async fn note_cleaned(tx: &Transaction<'_>, sink: &str) -> Result<(),
     let statement = tx.prepare_cached(NOTE_CLEANED).await?;
     tx.execute(&statement, &[&sink]).await?;
     Ok(())
+}
+
+/// Ends some notes that are older than so many days; answers how many of each kind.
+pub(crate) async fn prune(client: &Client, days: u32, rows_max: i64) -> Result<[u64; 2], Error> {
+    let days = i32::try_from(days).unwrap_or(i32::MAX);
+    let journal = client.prepare_cached(PRUNE_JOURNAL).await?;
+    let cleaned = client.prepare_cached(PRUNE_CLEANED).await?;
+    Ok([
+        client.execute(&journal, &[&days, &rows_max]).await?,
+        client.execute(&cleaned, &[&days, &rows_max]).await?,
+    ])
 }
 
 /// What became of a change here.
@@ -71,7 +84,8 @@ pub(crate) struct OpenCase {
 pub(crate) struct SinkTrail {
     sink: String,
     clean_at: Option<DateTime<Utc>>,
-    pub(crate) dirty: bool,
+    /// Not known where nobody says which change is meant.
+    pub(crate) dirty: Option<bool>,
 }
 
 /// What became of the latest change of a key, at this number if it is known; none where the topic

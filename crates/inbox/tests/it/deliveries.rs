@@ -310,3 +310,28 @@ async fn a_push_that_takes_too_long_is_answered_and_left_to_the_reader() -> anyh
     assert_eq!(world.number("select applied::bigint from copy.items").await?, 1);
     world.balanced().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_busy_at_the_start_is_waited_for() -> anyhow::Result<()> {
+    let mut world = World::new("busy").await?;
+    let wait = Some(Duration::from_millis(50));
+    let mut connection: tokio_postgres::Config = world.database_url().parse()?;
+    connection.options("-c role=syncline_service");
+    let manager = deadpool_postgres::Manager::new(connection, tokio_postgres::NoTls);
+    world.pool = deadpool_postgres::Pool::builder(manager)
+        .max_size(4)
+        .wait_timeout(wait)
+        .runtime(deadpool_postgres::Runtime::Tokio1)
+        .build()?;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(world.pool.get().await?);
+    }
+    let run = world.follow();
+    tokio::time::timeout(Duration::from_millis(500), run.config.stop.cancelled())
+        .await
+        .unwrap_err();
+    drop(held);
+    world.ready(&run).await;
+    Ok(())
+}

@@ -135,11 +135,15 @@ async fn another_past_and_a_rebuild_are_told_and_nothing_is_clean_meanwhile() ->
     let rebuilt = inbox::past(&world.pool, &[TOPIC]).await?;
     assert!(rebuilt != diverged && rebuilt != first);
 
-    // The next number is the first of another term.
+    // Another relay answers, and no number tells of it.
+    world.origin.take_over();
+    let taken = Instant::now();
+    clean_since(&monitor, taken).await;
+    let overtaken = inbox::past(&world.pool, &[TOPIC]).await?;
+    assert_ne!(overtaken, rebuilt, "known before anything counts as clean");
     world.origin.put("K0", Some(&item("c", 1)));
     world.at_head().await;
-    let overtaken = inbox::past(&world.pool, &[TOPIC]).await?;
-    assert_ne!(overtaken, rebuilt);
+    assert_eq!(inbox::past(&world.pool, &[TOPIC]).await?, overtaken);
 
     // As a dump is restored: the same rows in tables that were made anew.
     let restore = "create table inbox.restored (like inbox.identity including all);
@@ -160,6 +164,8 @@ async fn what_is_held_names_versions_and_records_that_are_set_aside() -> anyhow:
     world.origin.put("A", Some(&item("a", 2)));
     world.origin.put("B/1", Some(&item("b", 13)));
     world.origin.put("B-2", Some(&item("b", 1)));
+    world.origin.put("C", Some(&item("c", 1)));
+    world.origin.put("C", None);
     world.at_head().await;
     let record = |key: &str| Record { topic: TOPIC.to_owned(), key: key.to_owned() };
     let all = ["A", "B", "B/1", "B-2", "C"].map(record);

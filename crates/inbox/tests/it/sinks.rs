@@ -329,3 +329,34 @@ async fn every_commit_wakes_the_worker_before_its_timer() -> anyhow::Result<()> 
     assert!(start.elapsed() < Duration::from_secs(2), "8 rounds: {:?}", start.elapsed());
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_dirty_from_another_past_hides_no_number_of_the_new_one()
+-> anyhow::Result<()> {
+    let (mut world, run) = World::serving("hidden").await?;
+    for number in 1..=5_u8 {
+        world.origin.put("A", Some(&item("a", i32::from(20 + number))));
+    }
+    world.at_head().await;
+    assert_eq!(dirty(&world).await?.first().map(|(_, high)| *high), Some(5));
+    world.origin.restore(1);
+    world.until(1, "select count(*) from inbox.topic where phase = 'diverged'").await;
+    world.pool.get().await?.batch_execute("update inbox.topic set asked = 'asked'").await?;
+    world.until(1, "select count(*) from inbox.topic where phase = 'serving'").await;
+    assert_eq!(dirty(&world).await?, [(0, 0)], "it is dirty, and no number says why");
+
+    let index = Index::new(0);
+    world.origin.put("A", Some(&item("b", 1)));
+    world.at_head().await;
+    let worker = inbox::run_sink(run.config.clone(), world.pool.clone(), index.clone());
+    world.spawn(async move { worker.await.unwrap() });
+    eventually("the worker has begun", async || Ok(index.seen().len() == 1)).await;
+    world.origin.put("A", Some(&item("c", 1)));
+    world.at_head().await;
+    index.leave.add_permits(1);
+    eventually("it is given the key again", async || Ok(index.seen().len() == 2)).await;
+    assert_eq!(dirty(&world).await?, [(3, 3)], "what came during the batch has its own number");
+    index.leave.add_permits(1);
+    world.until(0, DIRTY).await;
+    Ok(())
+}

@@ -91,6 +91,9 @@ async fn a_change_is_followed_from_its_delivery_to_the_sink_that_noticed_it() ->
         assert!(dirty["steps"][step].is_i64(), "{step} of {dirty}");
     }
 
+    let (_, unplaced) = get(routes(&world, &run), "/sync/where/shop.items?key=A").await?;
+    assert_eq!((&unplaced["dirty"], &unplaced["sinks"][0]["dirty"]), (&Value::Null, &Value::Null));
+
     leave.add_permits(1);
     world.until(0, "select count(*) from inbox.dirty").await;
     let clean = ask(&world, &run, "A", 1).await?;
@@ -198,5 +201,30 @@ async fn what_is_not_followed_or_not_understood_is_refused_by_name() -> anyhow::
     // Without number and stream it says what the copy holds.
     let (status, answer) = ask("/sync/where/shop.items?key=A").await?;
     assert_eq!((status, &answer["held"], &answer["sinks"]), (200, &Value::Null, &json!([])));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_are_kept_for_some_days_and_the_newest_of_a_stream_for_ever() -> anyhow::Result<()> {
+    let mut world = World::new("pruned").await?;
+    let old = "clock_timestamp() - interval '8 days'";
+    let insert = format!(
+        "insert into inbox.journal (stream, rebuild, first, last, term, via, applied, stale, cases,
+             received_at, lock_us, gate_us, apply_us, at)
+         select 'shop.items.normal', 0, n, n, gen_random_uuid(), 'feed', 1, '{{}}', '{{}}', {old},
+             0, 0, 0, case when n > 2500 then clock_timestamp() else {old} end
+         from generate_series(1, 2600) as n;
+         insert into inbox.cleaned (sink, stream, rebuild, pn, at)
+         select 'index', 'shop.items.normal', 0, n, {old} from generate_series(1, 2600) as n;
+         insert into inbox.cleaned (sink, stream, rebuild, pn) values ('other', 'a', 0, 1),
+             ('other', 'a', 0, 2)"
+    );
+    world.owner().await?.batch_execute(&insert).await?;
+    let run = world.follow();
+    world.ready(&run).await;
+    world.until(100, "select count(*) from inbox.journal").await;
+    world.until(2, "select count(*) from inbox.cleaned where sink = 'other'").await;
+    world.until(1, "select count(*) from inbox.cleaned where sink = 'index'").await;
+    assert_eq!(world.number("select pn from inbox.cleaned where sink = 'index'").await?, 2_600);
     Ok(())
 }

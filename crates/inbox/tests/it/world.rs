@@ -166,6 +166,10 @@ impl World {
         Ok(self.owner().await?.batch_execute(all).await?)
     }
 
+    pub(crate) fn database_url(&self) -> String {
+        self.database.url()
+    }
+
     /// A connection with all rights.
     pub(crate) async fn owner(&self) -> anyhow::Result<tokio_postgres::Client> {
         self.database.connect().await
