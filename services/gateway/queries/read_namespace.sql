@@ -1,2 +1,2 @@
--- The present namespace and the past that it was drawn for.
-select id, past from gateway.namespace
+-- The present namespace, the past that it was drawn for, and the namespaces before, newest first.
+select id, past, past_ids from gateway.namespace

@@ -5,6 +5,9 @@
 //! with the past that it was drawn for, and another past draws another. The past includes the
 //! database itself, so that one that was restored from a backup draws another too.
 //!
+//! What lies in the namespaces before is never current any more, but it is the last that is known
+//! where an owner does not answer: the newest few are remembered for that.
+//!
 //! What is known is always used as a pair: the clean moments were found out *before* past and
 //! namespace were read, so that a namespace is never taken for cleaner than it is. One that this
 //! process sees for the first time counts only from then on, whoever drew it and when.
@@ -20,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::projections::{SINK, TOPICS};
-use crate::store;
+use crate::store::{self, Namespace};
 
 /// However often copies are looked at, it leaves this much time between two readings.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -28,10 +31,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A namespace, and when its entries were known to show every change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// The namespace.
     pub(crate) id: Uuid,
+    /// Those before, in which old copies may lie.
+    pub(crate) past_ids: Vec<Uuid>,
     /// Since when this process knows it.
     since: Instant,
     /// Up to which moment each source's changes have been carried out in it.
@@ -93,10 +98,13 @@ async fn find(
         }
         tracing::info!(namespace = %namespace.id, "what was kept is left behind: another past");
     }
-    let known = *standing.borrow();
-    let since = known.filter(|known| known.id == namespace.id).map(|known| known.since);
+    let since = {
+        let known = standing.borrow();
+        known.as_ref().filter(|known| known.id == namespace.id).map(|known| known.since)
+    };
     let since = since.unwrap_or_else(Instant::now);
     let clean_at = clean_at.map(|at| at.filter(|at| *at >= since));
-    standing.send_replace(Some(Standing { id: namespace.id, since, clean_at }));
+    let Namespace { id, past_ids, .. } = namespace;
+    standing.send_replace(Some(Standing { id, past_ids, since, clean_at }));
     Ok(())
 }

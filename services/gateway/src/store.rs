@@ -4,8 +4,10 @@ use deadpool_postgres::{Pool, PoolError};
 use uuid::Uuid;
 
 /// The tables of this service, for `migrate`.
-pub const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__gateway", include_str!("../migrations/V1__gateway.sql"))];
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__gateway", include_str!("../migrations/V1__gateway.sql")),
+    ("V2__past_namespaces", include_str!("../migrations/V2__past_namespaces.sql")),
+];
 
 const READ_NAMESPACE: &str = include_str!("../queries/read_namespace.sql");
 const REPLACE_NAMESPACE: &str = include_str!("../queries/replace_namespace.sql");
@@ -26,6 +28,8 @@ pub(crate) enum Error {
 pub(crate) struct Namespace {
     pub(crate) id: Uuid,
     pub(crate) past: String,
+    /// Those before, the newest first.
+    pub(crate) past_ids: Vec<Uuid>,
 }
 
 /// The present namespace.
@@ -33,7 +37,8 @@ pub(crate) async fn read_namespace(pool: &Pool) -> Result<Namespace, Error> {
     let client = pool.get().await?;
     let statement = client.prepare_cached(READ_NAMESPACE).await?;
     let row = client.query_one(&statement, &[]).await?;
-    Ok(Namespace { id: row.try_get("id")?, past: row.try_get("past")? })
+    let past_ids = row.try_get("past_ids")?;
+    Ok(Namespace { id: row.try_get("id")?, past: row.try_get("past")?, past_ids })
 }
 
 /// Draws another one, unless that of this past was replaced meanwhile.

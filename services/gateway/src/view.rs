@@ -1,11 +1,12 @@
 //! The composed view of a product: looked up in the cache, read from the owners where that does not
 //! do, and never called fresh unless that is known.
 //!
-//! An answer is fresh when everything that was committed more than a second ago is known to show in
-//! it: because all three sources were clean since then, or because this process itself began to read
-//! it from the owners since then. Both are counted by the monotonic clock of this process; the clock
-//! by which the cache says how old a copy is may be set, and so it is only shown. Whoever finds no such answer asks the owners, once for all who wait for the same;
-//! the part of an owner that does not answer comes from the last known copy, flagged.
+//! An answer is fresh when everything that was committed more than a second ago is known to show
+//! in it: because all three sources were clean since then, or because this process itself began to
+//! read it from the owners since then. Both are counted by the monotonic clock of this process; the
+//! clock by which the cache says how old a copy is may be set, and so it is only shown. Whoever
+//! finds no such answer asks the owners, once for all who wait for the same; the part of an owner
+//! that does not answer comes from the last known copy, flagged.
 
 mod answer;
 mod parts;
@@ -182,8 +183,8 @@ impl Views {
     /// The view of one product.
     pub(crate) async fn get(&self, sku: &Id) -> Result<View, Problem> {
         let standing = self.0.standing();
-        if let Found::Hit(kept) = self.0.look(standing, sku).await
-            && let Some(view) = self.0.fresh(standing, &kept)
+        if let Found::Hit(kept) = self.0.look(standing.as_ref(), sku).await
+            && let Some(view) = self.0.fresh(standing.as_ref(), &kept)
         {
             return Ok(view);
         }
@@ -210,18 +211,27 @@ impl Views {
 impl Desk {
     /// What is known before a look: what is learned later says nothing of what was found earlier.
     fn standing(&self) -> Option<Standing> {
-        *self.standing.borrow()
+        self.standing.borrow().clone()
     }
 
-    async fn look(&self, standing: Option<Standing>, sku: &Id) -> Found {
+    async fn look(&self, standing: Option<&Standing>, sku: &Id) -> Found {
         match standing {
             Some(standing) => self.shelf.look(standing.id, sku).await,
             None => Found::Nothing,
         }
     }
 
+    /// The last that is known where the present namespace has nothing; never current.
+    async fn look_back(&self, standing: Option<&Standing>, sku: &Id) -> Option<Kept> {
+        let looks = standing?.past_ids.iter().map(|id| self.shelf.look(*id, sku));
+        join_all(looks).await.into_iter().find_map(|found| match found {
+            Found::Hit(kept) | Found::Miss(_, Some(kept)) => Some(kept),
+            Found::Miss(_, None) | Found::Unreadable | Found::Nothing => None,
+        })
+    }
+
     /// What was kept, as a view, if it is fresh.
-    fn fresh(&self, standing: Option<Standing>, kept: &Kept) -> Option<View> {
+    fn fresh(&self, standing: Option<&Standing>, kept: &Kept) -> Option<View> {
         let ground = self.found(standing);
         let found = freshness(self.began.elapsed(), &ground, BOUND.saturating_sub(MARGIN));
         matches!(found, Freshness::Fresh { .. }).then(|| View {
@@ -236,7 +246,7 @@ impl Desk {
     }
 
     /// A current value shows everything from before the oldest of the clean moments.
-    fn found(&self, standing: Option<Standing>) -> Ground<{ KINDS.len() }> {
+    fn found(&self, standing: Option<&Standing>) -> Ground<{ KINDS.len() }> {
         let clean_at = standing.map(|standing| standing.clean_at).unwrap_or_default();
         let clean_at = clean_at.map(|at| Some(at?.saturating_duration_since(self.began)));
         Ground::Found { clean_at }
@@ -245,13 +255,17 @@ impl Desk {
     /// Looks once more, and reads from the owners what the cache does not know to be fresh.
     async fn read(&self, sku: &Id) -> Result<View, Missing> {
         let standing = self.standing();
+        let standing = standing.as_ref();
         let (kept, lease, ground) = match self.look(standing, sku).await {
             Found::Hit(kept) => match self.fresh(standing, &kept) {
                 Some(view) => return Ok(view),
                 None => (Some(kept), None, self.found(standing)),
             },
-            Found::Miss(lease, old) => (old, Some(lease), Ground::Old),
-            Found::Nothing => (None, None, Ground::Old),
+            Found::Miss(lease, Some(old)) => (Some(old), Some(lease), Ground::Old),
+            Found::Miss(lease, None) => {
+                (self.look_back(standing, sku).await, Some(lease), Ground::Old)
+            }
+            Found::Unreadable | Found::Nothing => (None, None, Ground::Old),
         };
         let looked = Instant::now();
         let began = looked.saturating_duration_since(self.began);

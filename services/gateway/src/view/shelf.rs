@@ -26,6 +26,8 @@ pub(crate) enum Found {
     Hit(Kept),
     /// None, perhaps an older one; and the right to put one there.
     Miss(Lease, Option<Kept>),
+    /// A current one that nobody understands.
+    Unreadable,
     /// The cache does not answer.
     Nothing,
 }
@@ -49,8 +51,24 @@ impl Shelf {
     }
 
     pub(crate) async fn look(&self, namespace: Uuid, sku: &Id) -> Found {
-        match self.0.look(&Self::key(namespace, sku)).await {
-            Ok(Look::Hit(entry)) => kept(&entry).map_or(Found::Nothing, Found::Hit),
+        let key = Self::key(namespace, sku);
+        match self.look_once(&key).await {
+            Found::Unreadable => {
+                // It would lie in the way of every other until its time is over.
+                let part = String::new();
+                let end = Invalidation { key: key.clone(), part, version: None };
+                match self.0.invalidate(&[end]).await {
+                    Ok(_) => self.look_once(&key).await,
+                    Err(_) => Found::Nothing,
+                }
+            }
+            found => found,
+        }
+    }
+
+    async fn look_once(&self, key: &Key) -> Found {
+        match self.0.look(key).await {
+            Ok(Look::Hit(entry)) => kept(&entry).map_or(Found::Unreadable, Found::Hit),
             Ok(Look::Miss { lease, old }) => Found::Miss(lease, old.as_ref().and_then(kept)),
             Err(error) => {
                 tracing::debug!(error = chain(&error), "a view is read without the cache");

@@ -321,3 +321,60 @@ async fn of_two_processes_one_of_which_is_cut_off_none_calls_an_old_price_fresh(
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_from_before_another_relay_is_shown_and_flagged() -> anyhow::Result<()> {
+    let mut mall = Mall::open().await?;
+    let before = mall.namespace().await?;
+    // Nobody looks at A meanwhile, and no number tells of the other relay.
+    mall.hand_over()?;
+    mall.pricing.owner.set(Mood::Hangs);
+    eventually("the namespace is another one", async || Ok(mall.namespace().await? != before))
+        .await;
+    let start = Instant::now();
+    let view = mall.view("A").await;
+    assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+    assert_eq!(view.status, StatusCode::OK, "{}", view.json());
+    assert!(is_stale(&view), "{}", view.json());
+    assert_eq!(view.json()["price"]["amount"], "5.00");
+    mall.pricing.owner.set(Mood::Answers);
+    assert_eq!(status(&mall.view("A").await), "syncline; fwd=stale; stored");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_to_be_unknown_while_an_owner_is_not_heard() -> anyhow::Result<()> {
+    let mall = Mall::open().await?;
+    mall.catalog.put("lone", &json!({"sku": "lone", "name": "lone"})).await?;
+    mall.fresh_hit("lone").await;
+    mall.pricing.owner.set(Mood::Away);
+    mall.catalog.delete("lone").await?;
+    eventually("it is not said to be known", async || {
+        let view = mall.view("lone").await;
+        assert_ne!(view.status, StatusCode::NOT_FOUND);
+        Ok(view.status == StatusCode::SERVICE_UNAVAILABLE)
+    })
+    .await;
+    mall.pricing.owner.set(Mood::Answers);
+    assert_eq!(mall.view("lone").await.status, StatusCode::NOT_FOUND);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_understands_is_replaced() -> anyhow::Result<()> {
+    let mall = Mall::open().await?;
+    let mut redis =
+        redis::Client::open(mall.redis.url())?.get_multiplexed_async_connection().await?;
+    let spoil = redis::Script::new(
+        "for _, key in ipairs(redis.call('KEYS', '*')) do
+             if redis.call('HEXISTS', key, 'value') == 1 then
+                 redis.call('HSET', key, 'value', 'spoilt')
+             end
+         end",
+    );
+    let _: () = spoil.invoke_async(&mut redis).await?;
+    let view = mall.view("A").await;
+    assert_eq!(status(&view), "syncline; fwd=miss; stored");
+    mall.fresh_hit("A").await;
+    Ok(())
+}

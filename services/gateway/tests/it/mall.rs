@@ -138,6 +138,13 @@ impl Shop {
         Ok(())
     }
 
+    pub(crate) async fn delete(&self, key: &str) -> anyhow::Result<()> {
+        let client = self.pool.get().await?;
+        let tx = Tx::begin(&client);
+        outbox::delete(&tx, self.topic, key).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Ends the relay, so that nothing is heard of any change.
     pub(crate) fn silence(&self) {
         self.lead.cancel();
