@@ -331,8 +331,7 @@ async fn every_commit_wakes_the_worker_before_its_timer() -> anyhow::Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_dirty_from_another_past_hides_no_number_of_the_new_one()
--> anyhow::Result<()> {
+async fn a_key_that_is_dirty_from_another_past_hides_no_new_number() -> anyhow::Result<()> {
     let (mut world, run) = World::serving("hidden").await?;
     for number in 1..=5_u8 {
         world.origin.put("A", Some(&item("a", i32::from(20 + number))));
