@@ -1,8 +1,8 @@
 //! Records of CSV, cut from pieces of any size.
 //!
-//! A record may hold line ends within quotes; it counts from its first line. Where a quote turns out
-//! to be open by mistake, its line alone is refused, and what follows is read again from the next
-//! line on.
+//! A record may hold line ends within quotes; it counts from its first line. Where a quote turns
+//! out to be open by mistake, its line alone is refused, and what follows is read again from the
+//! next line on.
 
 use contracts::Invalid;
 use csv_core::{ReadRecordResult, Reader};

@@ -99,8 +99,8 @@ async fn answer_otherwise(
     conclude(tx, answer, demands).await
 }
 
-/// Takes back the stock of those of these reservations that are still open and due, and leaves those
-/// for later whose stock another one is writing; says how many.
+/// Takes back the stock of those of these reservations that are still open and due, and leaves
+/// those for later whose stock another one is writing; says how many.
 pub(crate) async fn expire(client: &ClientWrapper, due: &[Due]) -> Result<usize, Error> {
     let tx = Tx::begin(client);
     let keys: BTreeSet<_> = due.iter().map(|due| &due.stock).collect();
