@@ -68,7 +68,7 @@ pub(crate) struct Case {
 pub(crate) struct SinkTrail {
     pub(crate) sink: String,
     pub(crate) clean_at: Option<DateTime<Utc>>,
-    pub(crate) dirty: bool,
+    pub(crate) dirty: Option<bool>,
 }
 
 /// A consumer's answer to `GET /sync/status`.

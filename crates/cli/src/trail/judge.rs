@@ -48,8 +48,8 @@ pub(super) fn judge(
 
 /// The copy holds it: have its sinks noticed?
 fn noticed(source: &SourceTrail, copy: &CopyTrail) -> (State, Option<String>) {
-    let late: Vec<_> =
-        copy.sinks.iter().filter(|sink| sink.dirty).map(|sink| sink.sink.as_str()).collect();
+    let late = copy.sinks.iter().filter(|sink| sink.dirty == Some(true));
+    let late: Vec<_> = late.map(|sink| sink.sink.as_str()).collect();
     if !late.is_empty() {
         return (State::Dirty, Some(format!("{} has yet to notice it", late.join(" and "))));
     }

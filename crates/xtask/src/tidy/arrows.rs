@@ -9,7 +9,7 @@ use super::tree::{Finding, Tree};
 ///
 /// ```text
 /// services      catalog  pricing  warehouse  relay  search-indexer  gateway  never each other
-/// shells        records -> outbox -> bus <- inbox   cache   service-kit       async: SQL, HTTP, ...
+/// shells        records -> outbox -> bus <- inbox   cache   service-kit      async: SQL, HTTP, ...
 /// decisions     protocol                                  pure: no runtime, clock, randomness
 /// leaves        contracts
 /// beside        testkit (for tests alone)  tests  cli  xtask
