@@ -60,7 +60,7 @@ async fn converge(transport: &str) -> anyhow::Result<i64> {
     for (topic, consumers) in COPIES {
         for consumer in *consumers {
             let mut ends = Ends::open(&mesh, topic, consumer).await?;
-            ends.settle(Duration::from_secs(120)).await;
+            ends.settle(Duration::from_secs(240)).await;
             pushed += check(&mut ends, &tally).await?.pushed;
         }
     }

@@ -24,7 +24,7 @@ async fn an_emptied_copy_is_equal_after_three_kills_while_writes_flow() -> anyho
     };
     writers(SEED, 3_000).run(mesh.http()).await?;
     let mut ends = ends(&mesh).await?;
-    ends.settle(Duration::from_secs(30)).await;
+    ends.settle(Duration::from_secs(60)).await;
     ends.equal().await?;
 
     empty(&ends.copy).await?;
@@ -35,7 +35,7 @@ async fn an_emptied_copy_is_equal_after_three_kills_while_writes_flow() -> anyho
     let rebuild = killed?;
     wrote?;
 
-    ends.settle(Duration::from_secs(60)).await;
+    ends.settle(Duration::from_secs(120)).await;
     let equal = ends.equal().await?;
     assert_eq!(ends.rows_equal().await?, equal.live);
     let books = ends.books().await?;
@@ -65,7 +65,7 @@ async fn a_source_restored_from_a_backup_is_noticed_as_diverged() -> anyhow::Res
     let backup = Backup::take(&mesh, "catalog").await?;
     writers(SEED + 1, 150).run(mesh.http()).await?;
     let before = ends(&mesh).await?;
-    before.settle(Duration::from_secs(30)).await;
+    before.settle(Duration::from_secs(60)).await;
     let equal = before.equal().await?;
     let digests = digests(&before.copy).await?;
     drop(before);
@@ -84,7 +84,7 @@ async fn a_source_restored_from_a_backup_is_noticed_as_diverged() -> anyhow::Res
     let history = Progress::read(&after.copy).await?.history;
     let indexer = mesh.part("search-indexer")?.url.context("search-indexer has no address")?;
     mesh.post_as_app(&format!("{indexer}/sync/rebuild/catalog.products")).await?;
-    after.settle(Duration::from_secs(60)).await;
+    after.settle(Duration::from_secs(120)).await;
     within(Duration::from_secs(30), "the copy serves again", async || {
         Ok(Progress::read(&after.copy).await?.phase == "serving")
     })
