@@ -82,6 +82,12 @@ pub(crate) fn show(plan: &Plan, has_ended: impl Fn() -> bool) {
     step.drop_line();
 }
 
+/// How many changes and keys all consumers together have yet to notice; none while one is away.
+pub(crate) fn behind(plan: &Plan) -> Option<i64> {
+    let look = look(&sample::client(), plan);
+    look.behind.into_iter().map(|(_, behind)| behind).sum()
+}
+
 /// The services that follow others.
 fn consumers() -> impl Iterator<Item = &'static Service> {
     SERVICES.iter().filter(|service| {

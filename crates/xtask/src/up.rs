@@ -28,6 +28,13 @@ use crate::{
 /// Enough to see something move, and not to be heard by the machine.
 const TRAFFIC: u32 = 5;
 
+/// How long the sample may take to be seen everywhere before the mesh is shown all the same.
+const ARRIVAL_LIMIT: Duration = Duration::from_secs(60);
+
+/// A consumer hears of new heads within 300 ms, so nothing is left when nothing was for longer.
+const QUIET_LOOKS: u32 = 5;
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What `cargo x up` may be told.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -273,8 +280,26 @@ fn load_sample(home: &Home) -> Result<()> {
             "the mesh is up, but loading the sample stopped; try again with: {mend}"
         )));
     }
+    await_arrival(&plan, &mut step);
     step.done(&format!("{total} products, categories, prices, stores and stock levels"));
     fs::write(home.loaded_file(), "").context("noting that the sample is loaded")
+}
+
+/// Waits until all consumers have noticed everything, so that what is shown next is quick to show.
+fn await_arrival(plan: &Plan, step: &mut Step) {
+    let deadline = Instant::now() + ARRIVAL_LIMIT;
+    let mut quiet = 0;
+    while quiet < QUIET_LOOKS && Instant::now() < deadline {
+        match live::behind(plan) {
+            Some(0) => quiet += 1,
+            Some(left) => {
+                quiet = 0;
+                step.doing(format!("loaded, arriving everywhere, {left} to go"));
+            }
+            None => quiet = 0,
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
 }
 
 fn say_ready(home: &Home, begun: Instant, stop: &str) -> Result<()> {
