@@ -26,6 +26,7 @@
 //! An import needs a [`Collection`], a handler that hands it with the [`Upload`] to [`import()`],
 //! and [`uploads`] around the route.
 
+mod body;
 mod command;
 mod error;
 mod import;
@@ -35,6 +36,7 @@ mod refusals;
 mod request;
 mod store;
 
+pub use body::{BrokenRules, check_id, named, same};
 pub use command::{Answer, Before, Demands, Once, Written, answered, conclude, expecting, finish};
 pub use error::Error;
 pub use import::{

@@ -1,12 +1,13 @@
 //! Bodies of requests: what may stand in them, and the way to the domain.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use contracts::{Id, Invalid};
+use records::{BrokenRules, check_id, named, same};
 use serde::Deserialize;
 use service_kit::{Problem, broken};
 use utoipa::ToSchema;
-use validator::{Validate, ValidationError, ValidationErrors, ValidationErrorsKind};
+use validator::{Validate, ValidationError, ValidationErrors};
 
 use crate::domain::{
     Amount, Currency, PERIODS_MAX, Percent, Period, Price, Promotion, SKUS_MAX, sorted, time,
@@ -81,7 +82,7 @@ pub(crate) struct PeriodBody {
 impl PriceBody {
     /// The SKU of a line, which has no path.
     pub(crate) fn own_sku(&self) -> Result<Id, Problem> {
-        own(self.sku.as_deref(), "sku")
+        named(self.sku.as_deref(), "sku")
     }
 
     /// The price of this SKU; the body was validated, so what is left is what involves the path.
@@ -100,7 +101,7 @@ impl PriceBody {
 
 impl Validate for PriceBody {
     fn validate(&self) -> Result<(), ValidationErrors> {
-        let mut errors = Errors::default();
+        let mut errors = BrokenRules::default();
         errors.check("sku", self.sku.as_deref().map_or(Ok(()), |raw| Id::parse(raw).map(drop)));
         if let Err((pointer, invalid)) = self.parse() {
             errors.check(pointer.trim_start_matches('/'), Err(invalid));
@@ -112,7 +113,7 @@ impl Validate for PriceBody {
 impl PromotionBody {
     /// The id of a line, which has no path.
     pub(crate) fn own_id(&self) -> Result<Id, Problem> {
-        own(self.id.as_deref(), "id")
+        named(self.id.as_deref(), "id")
     }
 
     /// The promotion of this id; the body was validated, so what is left is what involves the path.
@@ -140,24 +141,6 @@ impl PeriodBody {
     }
 }
 
-fn own(given: Option<&str>, field: &str) -> Result<Id, Problem> {
-    let missing = || Invalid::new("missing-field", format!("missing field `{field}`"));
-    let id = given.ok_or_else(missing).and_then(Id::parse);
-    id.map_err(|invalid| Problem::refused(&format!("/{field}"), invalid))
-}
-
-fn same(given: Option<&str>, in_path: &Id, field: &str) -> Result<(), Problem> {
-    if given.is_none_or(|given| given == in_path.as_str()) {
-        return Ok(());
-    }
-    let reason = format!("must be {in_path} as in the path, or be left out");
-    Err(Problem::refused(&format!("/{field}"), Invalid::new("not-as-in-path", reason)))
-}
-
-fn check_id(raw: &str) -> Result<(), ValidationError> {
-    Id::parse(raw).map(drop).map_err(broken)
-}
-
 fn check_percent(raw: &str) -> Result<(), ValidationError> {
     Percent::parse(raw).map(drop).map_err(broken)
 }
@@ -176,7 +159,7 @@ pub(crate) struct Skus(Vec<String>);
 
 impl Validate for Skus {
     fn validate(&self) -> Result<(), ValidationErrors> {
-        let mut errors = Errors::default();
+        let mut errors = BrokenRules::default();
         errors.check("", check_count(self.0.len(), SKUS_MAX));
         let mut seen = BTreeSet::new();
         for (index, raw) in self.0.iter().enumerate() {
@@ -197,13 +180,15 @@ pub(crate) struct Periods(Vec<PeriodBody>);
 
 impl Validate for Periods {
     fn validate(&self) -> Result<(), ValidationErrors> {
-        let mut errors = Errors::default();
+        let mut errors = BrokenRules::default();
         errors.check("", check_count(self.0.len(), PERIODS_MAX));
         let mut periods = Vec::new();
         for (index, body) in self.0.iter().enumerate() {
             match body.parse() {
                 Ok(period) => periods.push(period),
-                Err((field, invalid)) => errors.check(&format!("{index}/{field}"), Err(invalid)),
+                Err((field, invalid)) => {
+                    errors.check_below(&index.to_string(), field, Err(invalid));
+                }
             }
         }
         // Places are those of the body only where every period was read.
@@ -213,46 +198,5 @@ impl Validate for Periods {
             errors.check(&index.to_string(), Err(invalid));
         }
         errors.finish()
-    }
-}
-
-/// Collects broken rules; at most so many, since a body may hold a great number.
-#[derive(Default)]
-struct Errors {
-    found: ValidationErrors,
-    count: usize,
-}
-
-const ERRORS_MAX: usize = 20;
-
-impl Errors {
-    /// `place` is a step, or two joined by a slash.
-    fn check(&mut self, place: &str, outcome: Result<(), Invalid>) {
-        let Err(invalid) = outcome else { return };
-        self.count += 1;
-        if self.count > ERRORS_MAX {
-            return;
-        }
-        match place.split_once('/') {
-            None => add(&mut self.found, place, invalid),
-            Some((outer, inner)) => {
-                let mut found = ValidationErrors::new();
-                add(&mut found, inner, invalid);
-                let kind = ValidationErrorsKind::Struct(Box::new(found));
-                self.found.errors_mut().insert(Cow::Owned(outer.to_owned()), kind);
-            }
-        }
-    }
-
-    fn finish(self) -> Result<(), ValidationErrors> {
-        if self.found.is_empty() { Ok(()) } else { Err(self.found) }
-    }
-}
-
-fn add(found: &mut ValidationErrors, step: &str, invalid: Invalid) {
-    let kind = found.errors_mut().entry(Cow::Owned(step.to_owned()));
-    let kind = kind.or_insert_with(|| ValidationErrorsKind::Field(Vec::new()));
-    if let ValidationErrorsKind::Field(rules) = kind {
-        rules.push(broken(invalid));
     }
 }

@@ -1,7 +1,6 @@
 //! Routes, and the document that describes them.
 
 use axum::{Json, Router, routing::get};
-use contracts::Id;
 use deadpool_postgres::Pool;
 use records::id;
 use service_kit::{Problem, ProblemBody};
@@ -58,19 +57,4 @@ fn described() -> OpenApiRouter<Pool> {
 /// The stock that a path names.
 fn stock_key((sku, location): &(String, String)) -> Result<StockKey, Problem> {
     Ok(StockKey { sku: id(sku, "sku")?, location: id(location, "location")? })
-}
-
-/// A field that repeats what the path says must say the same.
-fn same(given: Option<&str>, in_path: &Id, field: &str) -> Result<(), Problem> {
-    match given {
-        Some(given) if given != in_path.as_str() => {
-            let reason = format!("must be {in_path} as in the path, or be left out");
-            Err(Problem::invalid(format!("{field} {reason}")).field(
-                format!("/{field}"),
-                "not-as-in-path",
-                reason,
-            ))
-        }
-        _ => Ok(()),
-    }
 }

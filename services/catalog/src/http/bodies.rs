@@ -1,8 +1,9 @@
 //! Bodies of requests: what may stand in them, and the way to the domain.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
 use contracts::{Id, Invalid};
+use records::{BrokenRules, check_id, named, same};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor},
@@ -10,7 +11,7 @@ use serde::{
 use serde_json::value::RawValue;
 use service_kit::{Problem, broken};
 use utoipa::ToSchema;
-use validator::{Validate, ValidationError, ValidationErrors, ValidationErrorsKind};
+use validator::{Validate, ValidationError, ValidationErrors};
 
 use crate::domain::{Attribute, Category, Name, Product};
 
@@ -104,30 +105,6 @@ impl CategoryBody {
     }
 }
 
-fn named(given: Option<&str>, field: &str) -> Result<Id, Problem> {
-    let missing = || Invalid::new("missing-field", format!("missing field `{field}`"));
-    let id = given.ok_or_else(missing).and_then(Id::parse);
-    id.map_err(|invalid| Problem::refused(&format!("/{field}"), invalid))
-}
-
-fn same(given: Option<&str>, in_path: &Id, field: &str) -> Result<(), Problem> {
-    match given {
-        Some(given) if given != in_path.as_str() => {
-            let reason = format!("must be {} as in the path, or be left out", in_path.as_str());
-            Err(Problem::invalid(format!("{field} {reason}")).field(
-                format!("/{field}"),
-                "not-as-in-path",
-                reason,
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_id(raw: &str) -> Result<(), ValidationError> {
-    Id::parse(raw).map(drop).map_err(broken)
-}
-
 fn check_name(raw: &str) -> Result<(), ValidationError> {
     Name::parse(raw).map(drop).map_err(broken)
 }
@@ -139,7 +116,7 @@ pub(super) struct Ids(Vec<String>);
 
 impl Validate for Ids {
     fn validate(&self) -> Result<(), ValidationErrors> {
-        let mut errors = Errors::default();
+        let mut errors = BrokenRules::default();
         errors.check("", Product::check_categories(self.0.len()));
         let mut seen = std::collections::BTreeSet::new();
         for (index, raw) in self.0.iter().enumerate() {
@@ -159,7 +136,7 @@ pub(super) struct Attributes(BTreeMap<String, Box<RawValue>>);
 
 impl Validate for Attributes {
     fn validate(&self) -> Result<(), ValidationErrors> {
-        let mut errors = Errors::default();
+        let mut errors = BrokenRules::default();
         errors.check("", Product::check_attributes(self.0.len()));
         for (name, raw) in &self.0 {
             errors.check(name, Id::parse(name).map(drop));
@@ -215,33 +192,5 @@ impl<'de> Visitor<'de> for OnceEach {
             attributes.insert(name, value);
         }
         Ok(Attributes(attributes))
-    }
-}
-
-/// Collects broken rules; at most so many, since a body may hold a great number.
-#[derive(Default)]
-struct Errors {
-    found: ValidationErrors,
-    count: usize,
-}
-
-const ERRORS_MAX: usize = 20;
-
-impl Errors {
-    fn check(&mut self, step: &str, outcome: Result<(), Invalid>) {
-        let Err(invalid) = outcome else { return };
-        self.count += 1;
-        if self.count <= ERRORS_MAX {
-            let step = Cow::Owned(step.to_owned());
-            let kind = self.found.errors_mut().entry(step);
-            let kind = kind.or_insert_with(|| ValidationErrorsKind::Field(Vec::new()));
-            if let ValidationErrorsKind::Field(broken_rules) = kind {
-                broken_rules.push(broken(invalid));
-            }
-        }
-    }
-
-    fn finish(self) -> Result<(), ValidationErrors> {
-        if self.found.is_empty() { Ok(()) } else { Err(self.found) }
     }
 }

@@ -1,12 +1,12 @@
 //! Bodies of requests: what may stand in them, and the way to the domain.
 
-use contracts::{Id, Invalid};
+use contracts::Id;
+use records::{check_id, named, same};
 use serde::Deserialize;
 use service_kit::{Problem, broken};
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
-use super::same;
 use crate::domain::{Delta, Lifetime, Location, Quantity, Reason, StockKey, Text};
 
 /// A count of stock
@@ -185,17 +185,6 @@ impl WantedBody {
             lifetime.map_err(|invalid| Problem::refused("/expires_in_seconds", invalid))?;
         Ok((StockKey { sku, location }, quantity, lifetime))
     }
-}
-
-/// The name that a line of an import must have.
-fn named(given: Option<&str>, field: &str) -> Result<Id, Problem> {
-    let missing = || Invalid::new("missing-field", format!("missing field `{field}`"));
-    let id = given.ok_or_else(missing).and_then(Id::parse);
-    id.map_err(|invalid| Problem::refused(&format!("/{field}"), invalid))
-}
-
-fn check_id(raw: &str) -> Result<(), ValidationError> {
-    Id::parse(raw).map(drop).map_err(broken)
 }
 
 fn check_text(raw: &str) -> Result<(), ValidationError> {
