@@ -60,10 +60,8 @@ pub(crate) fn of(plan: &Plan) -> Result<Vec<Part>> {
         parts.push(Part { name, kind, port, service });
     };
     add("postgres".to_owned(), Kind::Postgres, plan.port("postgres")?, None);
-    for usage in [Use::Streams, Use::Cache] {
-        if usage == Use::Cache || plan.transport != Transport::None {
-            add(usage.part().to_owned(), Kind::Redis, plan.port(usage.part())?, None);
-        }
+    for usage in Use::of(plan.transport) {
+        add(usage.part().to_owned(), Kind::Redis, plan.port(usage.part())?, None);
     }
     if plan.transport == Transport::Dapr {
         for service in SERVICES {

@@ -58,9 +58,8 @@ pub(crate) fn allot(transport: Transport, offset: u16, kept: &Ports) -> Result<A
         allotted.next_documented(service.name, service.port + offset, offset)?;
     }
     allotted.quiet("postgres", kept)?;
-    allotted.quiet(Use::Cache.part(), kept)?;
-    if transport != Transport::None {
-        allotted.quiet(Use::Streams.part(), kept)?;
+    for usage in Use::of(transport) {
+        allotted.quiet(usage.part(), kept)?;
     }
     if transport == Transport::Dapr {
         for service in SERVICES {

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{home::Home, process};
+use crate::{home::Home, mesh::Transport, process};
 
 /// What a Redis is for. They are two servers, since each forgets by another rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,14 @@ pub(crate) enum Use {
 }
 
 impl Use {
+    /// The servers of a mesh with this transport; the cache is there with each.
+    pub(crate) const fn of(transport: Transport) -> &'static [Self] {
+        match transport {
+            Transport::Dapr | Transport::Redis => &[Self::Streams, Self::Cache],
+            Transport::None => &[Self::Cache],
+        }
+    }
+
     /// The name of the part, and of its folder in the home.
     pub(crate) const fn part(self) -> &'static str {
         match self {
