@@ -1,0 +1,3 @@
+//! The `bench-consumer` program.
+
+fn main() {}
