@@ -22,6 +22,8 @@ struct Shared {
     consumer: OnceLock<String>,
     topics: Mutex<BTreeMap<Topic, Watched>>,
     marks: watch::Sender<u64>,
+    /// Counts commits of this process that moved a position.
+    moves: watch::Sender<u64>,
     asked: Notify,
     /// The sinks of which somebody wants to know up to when they are clean.
     sinks: Mutex<BTreeSet<&'static str>>,
@@ -39,6 +41,7 @@ impl Default for Shared {
             consumer: OnceLock::new(),
             topics: Mutex::default(),
             marks: watch::Sender::default(),
+            moves: watch::Sender::default(),
             asked: Notify::default(),
             sinks: Mutex::default(),
             calls: watch::Sender::default(),
@@ -196,6 +199,19 @@ impl Monitor {
         self.0.looks.subscribe()
     }
 
+    /// Changes whenever a commit of this process moved a position.
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.0.moves.subscribe()
+    }
+
+    /// The number up to which every change of this stream has its outcome, as this process saw it
+    /// last; none of a stream that it has not met.
+    pub fn position(&self, stream: &Stream) -> Option<Pn> {
+        let topics = self.topics();
+        let sight = topics.values().find_map(|watched| watched.streams.get(stream))?;
+        Some(sight.position?.pn)
+    }
+
     pub(crate) fn calls(&self) -> watch::Receiver<u64> {
         self.0.calls.subscribe()
     }
@@ -280,6 +296,7 @@ impl Monitor {
             watched.streams.entry(stream.clone()).or_default().stand(position);
             watched.look();
         });
+        self.0.moves.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn watched(&self, topic: &str) -> Option<Watched> {

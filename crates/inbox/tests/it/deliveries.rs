@@ -335,3 +335,21 @@ async fn a_database_that_is_busy_at_the_start_is_waited_for() -> anyhow::Result<
     world.ready(&run).await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_tells_each_move_of_a_position() -> anyhow::Result<()> {
+    let (world, run) = World::serving("moves").await?;
+    let monitor = &run.config.monitor;
+    let normal = stream(Lane::Normal);
+    let mut moves = monitor.moves();
+    for number in 1..=2 {
+        moves.borrow_and_update();
+        world.origin.put("A", Some(&item("a", 1)));
+        world.push(number, number).await;
+        moves.changed().await?;
+        let reached = monitor.position(&normal).map(|pn| usize::try_from(pn.get()));
+        assert_eq!(reached, Some(Ok(number)));
+    }
+    assert_eq!(monitor.position(&stream(Lane::Critical)), None);
+    Ok(())
+}
