@@ -23,6 +23,9 @@ pub struct Run {
     pub mode: String,
     /// Whether it says anything, and all of it.
     pub state: State,
+    /// Why it does not say all; none of a complete run.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// Where it ran.
     pub machine: Machine,
     /// What ran, by name: commit, rustc, postgres, redis, daprd.
@@ -91,6 +94,20 @@ pub enum Lane {
     Dapr,
     /// A plain Dapr app the usual way: one message per change, no envelope.
     PlainDapr,
+}
+
+impl Lane {
+    /// All of them, in the order of a table.
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Dapr, Self::PlainDapr];
+
+    /// How a table calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Dapr => "Dapr",
+            Self::PlainDapr => "plain",
+        }
+    }
 }
 
 /// What this machine can do with the same client libraries; each per second.
