@@ -74,10 +74,25 @@ fn beside_this() -> Result<BTreeMap<String, PathBuf>> {
 
 fn cargo(settings: &Settings, flags: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let names: Vec<&str> = SERVICES.iter().map(|service| service.name).collect();
+    programs(settings, flags, &names, &[OPERATOR])
+}
+
+/// The programs of these packages, quick to run, by name.
+pub(crate) fn release(settings: &Settings, names: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    programs(settings, &["--release"], names, &[])
+}
+
+/// Builds packages; those in `beside` need have no program of their name.
+fn programs(
+    settings: &Settings,
+    flags: &[&str],
+    names: &[&str],
+    beside: &[&str],
+) -> Result<BTreeMap<String, PathBuf>> {
     let mut step = Step::begin("building", names.join(", "));
     let mut command = Command::new(&settings.cargo);
     command.args(["build", "--message-format=json-render-diagnostics", "--bins"]).args(flags);
-    for name in names.iter().chain([&OPERATOR]) {
+    for name in names.iter().chain(beside) {
         command.args(["--package", name]);
     }
     let mut child = command
@@ -110,7 +125,7 @@ fn cargo(settings: &Settings, flags: &[&str]) -> Result<BTreeMap<String, PathBuf
         progress::say("building", "failed; cargo says:");
         bail!("cargo build ended with {status}\n{}", errors_in(&said));
     }
-    for name in &names {
+    for name in names {
         programs.get(*name).with_context(|| format!("cargo built no program of {name}"))?;
     }
     step.done(&names.join(", "));

@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo x up`, `test`, `check` and their kin.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks by printing")]
 
+mod bench;
 mod build;
 mod check;
 mod daprd;
@@ -84,6 +85,8 @@ enum Command {
     Sql(sql::Args),
     /// Every test, from nothing.
     Test(test::Args),
+    /// Figures anybody can reproduce: what a change costs and how long it takes.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -114,5 +117,6 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Tidy(args) => tidy::run(settings, args),
         Command::Sql(args) => sql::run(settings, args),
         Command::Test(args) => test::run(settings, args),
+        Command::Bench(args) => bench::run(settings, args),
     }
 }

@@ -36,10 +36,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 const TEMPORARY: &str = "tmp";
 
 /// Settings for many tests at a time, besides those of every PostgreSQL of ours.
-const POSTGRES_SETTINGS: &[&str] = &["max_connections=300", "max_prepared_transactions=50"];
+pub(crate) const FOR_TESTS: &[&str] = &["max_connections=300", "max_prepared_transactions=50"];
 
 /// Whether servers may be brought without asking.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct ConsentArgs {
     /// Install what is missing without asking; CI never asks
     #[arg(long)]
@@ -117,15 +117,20 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Finds or installs PostgreSQL and starts one; the folder must outlive it.
-    pub(crate) fn start(settings: &Settings, scratch: &Scratch, consent: Consent) -> Result<Self> {
+    /// Finds or installs PostgreSQL and starts one with these settings; the folder must outlive it.
+    pub(crate) fn start(
+        settings: &Settings,
+        scratch: &Scratch,
+        consent: Consent,
+        own: &[&str],
+    ) -> Result<Self> {
         let found = install::postgres(settings, None, consent)?;
         let plan = postgres::place(&scratch.home, found.path)?;
         let (port, password) = (free_port()?, secrets::draw()?);
         let log = scratch.home.log("postgres");
         postgres::initialise(&plan, &password, &log)?;
         let mut command = postgres::server(&plan, port);
-        for setting in POSTGRES_SETTINGS {
+        for setting in own {
             command.args(["-c", setting]);
         }
         let mut server = Server::start(command, log, Signal::INT)?;
@@ -155,11 +160,16 @@ pub(crate) struct Redis {
 
 impl Redis {
     /// Finds or installs Redis and starts one; the folder must outlive it.
-    pub(crate) fn start(settings: &Settings, scratch: &Scratch, consent: Consent) -> Result<Self> {
+    pub(crate) fn start(
+        settings: &Settings,
+        scratch: &Scratch,
+        consent: Consent,
+        usage: Use,
+    ) -> Result<Self> {
         let found = install::redis(settings, consent)?;
         let (port, password) = (free_port()?, secrets::draw()?);
-        let command = redis::server(&scratch.home, &found.path, (Use::Streams, port), &password)?;
-        let mut server = Server::start(command, scratch.home.log("redis"), Signal::TERM)?;
+        let command = redis::server(&scratch.home, &found.path, (usage, port), &password)?;
+        let mut server = Server::start(command, scratch.home.log(usage.part()), Signal::TERM)?;
         server.until(|| redis::answers(port, &password))?;
         Ok(Self { _server: server, program: found.path, port, password })
     }

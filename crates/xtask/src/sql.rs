@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     install::Consent,
     postgres,
-    servers::{ConsentArgs, Postgres, Scratch},
+    servers::{ConsentArgs, FOR_TESTS, Postgres, Scratch},
     settings::Settings,
     workspace::{self, Kind, Package},
 };
@@ -62,7 +62,7 @@ fn prepare_all(settings: &Settings, consent: Consent, types: Types) -> Result<St
     let root = workspace::root();
     let packages = workspace::packages(&settings.cargo, &root)?;
     let scratch = Scratch::create()?;
-    let postgres = Postgres::start(settings, &scratch, consent)?;
+    let postgres = Postgres::start(settings, &scratch, consent, FOR_TESTS)?;
     ask(&mut postgres.psql(), postgres::GROUPS).context("making the groups")?;
     let (mut statements, mut complaints) = (0, 0);
     for package in &packages {

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result};
 use crate::{
     daprd, home,
     install::Consent,
-    servers::{Postgres, Redis, Scratch},
+    redis::Use,
+    servers::{FOR_TESTS, Postgres, Redis, Scratch},
     settings::Settings,
 };
 
@@ -27,8 +28,8 @@ impl World {
         let runner = home::this_program()?.get_program().into();
         let daprd = daprd::find_or_build(settings).context("finding the sidecar")?.path;
         let scratch = Scratch::create()?;
-        let postgres = Postgres::start(settings, &scratch, consent)?;
-        let redis = Redis::start(settings, &scratch, consent)?;
+        let postgres = Postgres::start(settings, &scratch, consent, FOR_TESTS)?;
+        let redis = Redis::start(settings, &scratch, consent, Use::Streams)?;
         Ok(Self { postgres, redis, daprd, runner, scratch })
     }
 

@@ -1,3 +1,7 @@
-//! The `bench-consumer` program.
+//! The `bench-consumer` program: the one consumer of a lane, unless more are said.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::main::<bench::consumer::Consumer>()
+}

@@ -1,0 +1,2 @@
+-- Products that are no longer.
+delete from bench.products where sku = any($1)

@@ -1,0 +1,2 @@
+-- The number that a copy has reached.
+select pn from inbox.position where stream = $1

@@ -1,0 +1,274 @@
+//! Syncline as it is measured: the real relay and one consumer, with or without sidecars, between
+//! two databases of the lane's own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use contracts::{Lane as Priority, Stream, Topic};
+use secrecy::ExposeSecret as _;
+use service_kit::Program as _;
+use testkit::{Database, quiet_ports};
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use crate::consumer::{Consumer, SEAT};
+use crate::figures::Lane;
+use crate::place::Place;
+use crate::process::{Process, command};
+use crate::sidecar::{API_TOKEN, APP_TOKEN, Sidecar};
+
+/// How long parts may take to be ready.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// The databases of a lane, which last from round to round, and what was written to them.
+#[derive(Debug)]
+pub struct Syncline {
+    /// How changes travel.
+    pub lane: Lane,
+    /// Catalog's database.
+    pub source: Database,
+    /// The consumer's database.
+    pub copy: Database,
+    /// The number of the next change.
+    pub next: u64,
+    /// Products that there are.
+    pub keys: u32,
+    place: Place,
+    folder: PathBuf,
+}
+
+/// A service that runs, with the sidecar beside it.
+#[derive(Debug)]
+pub struct Part {
+    /// Its process.
+    pub process: Process,
+    /// Its sidecar, where changes go through one.
+    pub sidecar: Option<Sidecar>,
+    /// Its port.
+    pub port: u16,
+}
+
+/// The parts of a lane while it runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Seals and publishes.
+    pub relay: Part,
+    /// Keeps the copy; none while it is away.
+    pub consumer: Option<Part>,
+}
+
+impl Syncline {
+    /// Makes both databases, empty.
+    pub async fn create(place: &Place, lane: Lane) -> anyhow::Result<Self> {
+        let (source, copy) =
+            (Database::create("bench-source").await?, Database::create("bench-copy").await?);
+        catalog::Catalog::migrate(&mut source.connect().await?).await.map_err(boxed)?;
+        Consumer::migrate(&mut copy.connect().await?).await.map_err(boxed)?;
+        let folder = place.folder.join(format!("{lane:?}").to_lowercase());
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self { lane, source, copy, next: 1, keys: 0, place: place.clone(), folder })
+    }
+
+    /// Where its logs lie.
+    pub const fn folder(&self) -> &PathBuf {
+        &self.folder
+    }
+
+    /// The stream that is measured.
+    pub fn stream() -> Stream {
+        let topic = Topic::parse("catalog.products").expect("a topic");
+        Stream::new(&topic, Priority::Normal)
+    }
+
+    /// Starts relay and consumer on an empty broker, and waits until both are ready.
+    pub async fn start(&self) -> anyhow::Result<Running> {
+        self.place.flush().await?;
+        let relay = self.relay().await?;
+        let consumer = Some(self.consumer(&relay).await?);
+        Ok(Running { relay, consumer })
+    }
+
+    /// Starts the relay alone.
+    pub async fn relay(&self) -> anyhow::Result<Part> {
+        let mut command = command(&self.place.program("relay")?);
+        command.env("SOURCES", format!("catalog={}", self.source.url()));
+        self.part("relay", "relay", command).await
+    }
+
+    /// Starts the consumer beside a relay.
+    pub async fn consumer(&self, relay: &Part) -> anyhow::Result<Part> {
+        let mut command = command(&self.place.program("bench-consumer")?);
+        command.env("DATABASE_URL", self.copy.url());
+        command.env("CACHE_URL", self.place.cache_url.expose_secret());
+        if self.lane == Lane::Direct {
+            command.env("RELAY_URL_CATALOG", format!("http://127.0.0.1:{}", relay.port));
+        }
+        self.part("consumer", SEAT, command).await
+    }
+
+    /// Starts any service beside a relay, in the consumer's place.
+    pub async fn part(
+        &self,
+        name: &str,
+        app_id: &str,
+        mut command: Command,
+    ) -> anyhow::Result<Part> {
+        let [port] = quiet_ports()?;
+        let mut sidecar = match self.lane {
+            Lane::Dapr => {
+                let components = &self.place.components;
+                let resources = [components.clone(), components.join("subscriptions")];
+                let named = format!("{name}-daprd");
+                Some(Sidecar::start(
+                    &self.place,
+                    (&named, app_id, port),
+                    &resources,
+                    &self.folder,
+                )?)
+            }
+            Lane::Direct | Lane::PlainDapr => None,
+        };
+        command
+            .env("LISTEN", format!("127.0.0.1:{port}"))
+            .env("LOG_FORMAT", "text")
+            .env("LOG_FILTER", "warn")
+            .env("NO_COLOR", "1")
+            .env("APP_API_TOKEN", APP_TOKEN);
+        match &sidecar {
+            Some(sidecar) => command
+                .env("TRANSPORT", "dapr")
+                .env("DAPR_HTTP_PORT", sidecar.http.to_string())
+                .env("DAPR_GRPC_PORT", sidecar.grpc.to_string())
+                .env("DAPR_API_TOKEN", API_TOKEN),
+            None => command
+                .env("TRANSPORT", "redis")
+                .env("REDIS_URL", self.place.redis_url.expose_secret()),
+        };
+        let mut process = Process::start(name, command, &self.folder)?;
+        if let Some(sidecar) = &mut sidecar {
+            sidecar.ready().await?;
+        }
+        ready(&mut process, port).await?;
+        Ok(Part { process, sidecar, port })
+    }
+
+    /// The newest number of the stream that is measured.
+    pub async fn head(&self) -> anyhow::Result<i64> {
+        let rows = self.source.connect().await?.query(HEAD, &[&Self::stream().as_str()]).await?;
+        Ok(rows.first().map_or(Ok(0), |row| row.try_get("head"))?)
+    }
+
+    /// The number that the copy has reached.
+    pub async fn position(&self) -> anyhow::Result<i64> {
+        let rows = self.copy.connect().await?.query(POSITION, &[&Self::stream().as_str()]).await?;
+        Ok(rows.first().map_or(Ok(0), |row| row.try_get("pn"))?)
+    }
+
+    /// Waits until everything committed at the source is applied; answers how long that took.
+    pub async fn drain(&self, limit: Duration) -> anyhow::Result<Duration> {
+        let (source, copy) = (self.source.connect().await?, self.copy.connect().await?);
+        let (stream, start) = (Self::stream(), Instant::now());
+        loop {
+            let unsealed: bool = source.query_one(UNSEALED, &[]).await?.try_get("unsealed")?;
+            let head = source.query_opt(HEAD, &[&stream.as_str()]).await?;
+            let head: i64 = head.map_or(Ok(0), |row| row.try_get("head"))?;
+            let position = copy.query_opt(POSITION, &[&stream.as_str()]).await?;
+            let position: i64 = position.map_or(Ok(0), |row| row.try_get("pn"))?;
+            if !unsealed && position >= head {
+                return Ok(start.elapsed());
+            }
+            anyhow::ensure!(
+                start.elapsed() < limit,
+                "{} changes are not applied after {limit:?}",
+                head - position
+            );
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+const HEAD: &str = include_str!("../queries/head.sql");
+const POSITION: &str = include_str!("../queries/position.sql");
+const UNSEALED: &str = include_str!("../queries/unsealed.sql");
+
+impl Running {
+    /// Ends all parts in order.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        if let Some(consumer) = self.consumer {
+            consumer.stop().await?;
+        }
+        self.relay.stop().await
+    }
+
+    /// An error if a part has ended.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        self.relay.check()?;
+        self.consumer.iter_mut().try_for_each(Part::check)
+    }
+
+    /// The processes by the names under which their costs are reported.
+    pub fn pids(&self) -> Vec<(&'static str, u32)> {
+        let mut pids = Vec::new();
+        let parts = [("relay", "relay-daprd", Some(&self.relay)),
+            ("consumer", "consumer-daprd", self.consumer.as_ref())];
+        for (name, beside, part) in parts {
+            let Some(part) = part else { continue };
+            pids.extend(part.process.pid().map(|pid| (name, pid)));
+            let sidecar = part.sidecar.as_ref().and_then(|sidecar| sidecar.process.pid());
+            pids.extend(sidecar.map(|pid| (beside, pid)));
+        }
+        pids
+    }
+}
+
+impl Part {
+    /// Ends it and then its sidecar.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.process.stop().await?;
+        match self.sidecar {
+            Some(sidecar) => sidecar.process.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Kills it, and its sidecar too.
+    pub async fn kill(self) -> anyhow::Result<()> {
+        self.process.kill().await?;
+        match self.sidecar {
+            Some(sidecar) => sidecar.process.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// An error if it has ended.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        self.process.check()?;
+        self.sidecar.iter_mut().try_for_each(|sidecar| sidecar.process.check())
+    }
+}
+
+/// Waits until a service says that it is ready.
+async fn ready(process: &mut Process, port: u16) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
+    let (url, start) = (format!("http://127.0.0.1:{port}/readyz"), Instant::now());
+    loop {
+        process.check()?;
+        let answer = client.get(&url).send().await;
+        if answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+            return Ok(());
+        }
+        if start.elapsed() > READY_LIMIT {
+            let told = match answer {
+                Ok(answer) => answer.text().await.unwrap_or_default(),
+                Err(error) => error.to_string(),
+            };
+            return Err(anyhow::anyhow!(told)).context("a part is not ready");
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn boxed(error: service_kit::BoxError) -> anyhow::Error {
+    anyhow::anyhow!(error)
+}

@@ -1,0 +1,126 @@
+//! What a scenario uses: processor time and memory of each process, and the servers' own counters.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use testkit::connect;
+use tokio_postgres::Client;
+
+use crate::figures::Figures;
+use crate::lane::Syncline;
+use crate::place::Place;
+use crate::proc;
+
+const SERVER: &str = include_str!("../queries/server_counters.sql");
+const STATEMENTS: &str = include_str!("../queries/statements.sql");
+const TUPLES: &str = include_str!("../queries/tuples.sql");
+
+/// Readings of all counters at one moment.
+#[derive(Debug)]
+struct Reading {
+    cpu: BTreeMap<&'static str, Duration>,
+    counters: BTreeMap<&'static str, f64>,
+}
+
+/// Counts from its start on.
+#[derive(Debug)]
+pub struct Meter {
+    admin: Client,
+    source: Client,
+    copy: Client,
+    redis: [redis::aio::MultiplexedConnection; 2],
+    pids: Vec<(&'static str, u32)>,
+    before: Reading,
+}
+
+impl Meter {
+    /// Reads everything once.
+    pub async fn start(
+        place: &Place,
+        lane: &Syncline,
+        mut pids: Vec<(&'static str, u32)>,
+    ) -> anyhow::Result<Self> {
+        let admin = connect(place.database_url.expose_secret()).await?;
+        let (source, copy) = (lane.source.connect().await?, lane.copy.connect().await?);
+        let mut redis = [redis(&place.redis_url).await?, redis(&place.cache_url).await?];
+        for (name, connection) in ["redis", "cache"].into_iter().zip(&mut redis) {
+            pids.push((name, info(connection, "process_id").await? as u32));
+        }
+        pids.push(("postgres", postmaster(&admin).await?));
+        let before = Reading { cpu: BTreeMap::new(), counters: BTreeMap::new() };
+        let mut meter = Self { admin, source, copy, redis, pids, before };
+        meter.before = meter.read().await?;
+        Ok(meter)
+    }
+
+    /// What was used since then, per change.
+    pub async fn finish(mut self, figures: &mut Figures) -> anyhow::Result<()> {
+        let after = self.read().await?;
+        let changes = u32::try_from(figures.changes.max(1)).map_or(f64::MAX, f64::from);
+        for (name, pid) in &self.pids {
+            let usage = proc::usage(*pid);
+            let before = self.before.cpu.get(name).copied().unwrap_or_default();
+            let used = usage.cpu.saturating_sub(before).as_secs_f64() * 1e6;
+            figures.cpu_us.insert((*name).to_owned(), used / changes);
+            let mib = usage.memory / (1 << 20);
+            figures.memory_mib.insert((*name).to_owned(), mib as f64);
+        }
+        for (name, value) in after.counters {
+            let before = self.before.counters.get(name).copied().unwrap_or_default();
+            figures.per_change.insert(name.to_owned(), (value - before) / changes);
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self) -> anyhow::Result<Reading> {
+        let mut counters = BTreeMap::new();
+        let row = self.admin.query_one(SERVER, &[]).await?;
+        for name in ["wal_bytes", "fsyncs", "commits"] {
+            counters.insert(name, row.try_get::<_, f64>(name)?);
+        }
+        // Only where the server was started with the extension.
+        if let Ok(row) = self.admin.query_one(STATEMENTS, &[]).await {
+            counters.insert("statements", row.try_get("statements")?);
+        }
+        let (mut dead, mut slots) = (0.0, 0.0);
+        for client in [&self.source, &self.copy] {
+            let row = client.query_one(TUPLES, &[]).await?;
+            dead += row.try_get::<_, f64>("dead")?;
+            slots += row.try_get::<_, f64>("slots")?;
+        }
+        counters.extend([("dead_tuples", dead), ("dead_tuples_in_slots", slots)]);
+        let mut commands = 0.0;
+        for connection in &mut self.redis {
+            commands += info(connection, "total_commands_processed").await?;
+        }
+        counters.insert("redis_commands", commands);
+        let cpu = self.pids.iter().map(|(name, pid)| (*name, proc::usage(*pid).cpu)).collect();
+        Ok(Reading { cpu, counters })
+    }
+}
+
+async fn redis(url: &secrecy::SecretString) -> anyhow::Result<redis::aio::MultiplexedConnection> {
+    let client = redis::Client::open(url.expose_secret())?;
+    Ok(client.get_multiplexed_async_connection().await?)
+}
+
+/// One number of what Redis says of itself.
+async fn info(
+    connection: &mut redis::aio::MultiplexedConnection,
+    name: &str,
+) -> anyhow::Result<f64> {
+    let text: String = redis::cmd("INFO").query_async(connection).await?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.with_context(|| format!("INFO has no {name}"))?.trim().parse().context("a number")
+}
+
+/// The process above all of PostgreSQL's.
+async fn postmaster(admin: &Client) -> anyhow::Result<u32> {
+    let row = admin.query_one("select pg_backend_pid() as pid", &[]).await?;
+    let pid: i32 = row.try_get("pid")?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.context("a backend has a parent")?.trim().parse().context("a pid")
+}

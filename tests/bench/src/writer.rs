@@ -1,0 +1,154 @@
+//! The writer: sends what the workload asks for, when it asks for it, whatever comes back.
+//!
+//! Open loop: an arrival whose turn has come is written even if all before it still wait; none is
+//! ever dropped, and its latency counts from the time at which it should have been written. The
+//! closed loop of a flood writes the next one as soon as one is answered.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::clock::Moment;
+use crate::ops::{Op, Outcome};
+use crate::source::Source;
+use crate::workload::{Arrival, Arrivals, Keys, Kind, MANY};
+
+/// Writes at one time: more wait for a connection.
+pub const WRITERS: usize = 16;
+
+/// What to write, and where.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// The owner's database.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: secrecy::SecretString,
+    /// What is written to.
+    #[arg(long, env = "BENCH_PEER", default_value = "syncline")]
+    pub peer: crate::source::Peer,
+    /// Changes per second; 0 writes as many as go.
+    #[arg(long)]
+    pub rate: f64,
+    /// Seconds of arrivals.
+    #[arg(long)]
+    pub seconds: f64,
+    /// Products to write among.
+    #[arg(long)]
+    pub keys: u32,
+    /// What everything is drawn from.
+    #[arg(long)]
+    pub seed: u64,
+    /// The number of the first change.
+    #[arg(long)]
+    pub first: u64,
+    /// Where the log goes.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Runs the writer to its end.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let source = Arc::new(Source::connect(settings).await?);
+    let keys = Keys::among(settings.keys);
+    // Connections are there before the first arrival, as they are in a service that runs.
+    source.warm(WRITERS).await?;
+    let ops = if settings.rate > 0.0 {
+        let arrivals = Arrivals::new(settings.seed, keys, settings.rate, settings.first);
+        let end = Duration::from_secs_f64(settings.seconds);
+        open_loop(&source, arrivals, end, settings.seed).await
+    } else {
+        closed_loop(&source, &keys, settings).await
+    };
+    save(settings, &ops)
+}
+
+/// Every arrival at its time.
+async fn open_loop(
+    source: &Arc<Source>,
+    mut arrivals: Arrivals,
+    end: Duration,
+    seed: u64,
+) -> Vec<Op> {
+    let keys = arrivals.keys().clone();
+    let mut random = StdRng::seed_from_u64(seed ^ 0x5eed);
+    let start = Moment::now().plus(Duration::from_millis(100));
+    let mut writes = JoinSet::new();
+    let mut ops = Vec::new();
+    let mut next = arrivals.next();
+    while let Some(arrival) = next.filter(|arrival| arrival.at < end) {
+        let due = start.plus(arrival.at);
+        let early = due.since(Moment::now());
+        if !early.is_zero() {
+            // Answers are taken in while there is time.
+            tokio::select! {
+                () = sleep(early) => {}
+                Some(Ok(done)) = writes.join_next() => { ops.extend::<Vec<Op>>(done); }
+            }
+            continue;
+        }
+        let many = if arrival.kind == Kind::Many {
+            keys.many(arrival.key, &mut random)
+        } else {
+            vec![arrival.key]
+        };
+        let source = Arc::clone(source);
+        writes.spawn(async move { write(&source, arrival, many, due).await });
+        next = arrivals.next();
+    }
+    while let Some(done) = writes.join_next().await {
+        ops.extend(done.unwrap_or_default());
+    }
+    ops
+}
+
+/// As many as go: each of the writers sends its next when its last was answered.
+async fn closed_loop(source: &Arc<Source>, keys: &Keys, settings: &Settings) -> Vec<Op> {
+    let end = Moment::now().plus(Duration::from_secs_f64(settings.seconds));
+    let seq = Arc::new(AtomicU64::new(settings.first));
+    let mut writers = JoinSet::new();
+    for number in 0..WRITERS as u64 {
+        let (source, seq, keys) = (Arc::clone(source), Arc::clone(&seq), keys.clone());
+        let mut random = StdRng::seed_from_u64(settings.seed ^ number);
+        // Only what they do is taken from the arrivals, not when.
+        let mut kinds = Arrivals::new(settings.seed ^ number, keys.clone(), 1.0, 0);
+        writers.spawn(async move {
+            let mut ops = Vec::new();
+            while let Some(drawn) = kinds.next().filter(|_| Moment::now() < end) {
+                let width = if drawn.kind == Kind::Many { u64::from(MANY) } else { 1 };
+                let arrival = Arrival { seq: seq.fetch_add(width, Ordering::Relaxed), ..drawn };
+                let many = match arrival.kind {
+                    Kind::Many => keys.many(arrival.key, &mut random),
+                    _ => vec![arrival.key],
+                };
+                ops.extend(write(&source, arrival, many, Moment::now()).await);
+            }
+            ops
+        });
+    }
+    writers.join_all().await.into_iter().flatten().collect()
+}
+
+async fn write(source: &Source, arrival: Arrival, keys: Vec<u32>, due: Moment) -> Vec<Op> {
+    let began = Moment::now();
+    let outcome = source.write(arrival.kind, arrival.seq, &keys).await.unwrap_or(Outcome::Failed);
+    let answered = Moment::now();
+    let numbered = (arrival.seq..).zip(keys);
+    numbered.map(|(seq, key)| Op { seq, key, outcome, scheduled: due, began, answered }).collect()
+}
+
+fn save(settings: &Settings, ops: &[Op]) -> anyhow::Result<()> {
+    let file = std::fs::File::create(&settings.out)
+        .with_context(|| format!("making {}", settings.out.display()))?;
+    let mut out = std::io::BufWriter::new(file);
+    for op in ops {
+        writeln!(out, "{op}")?;
+    }
+    out.flush().context("writing the log of the writes")
+}
