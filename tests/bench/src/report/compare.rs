@@ -1,0 +1,262 @@
+//! Two runs side by side: what became faster or slower, and whether they agree.
+
+use anyhow::{Result, bail, ensure};
+
+use super::number::{NONE, percent};
+use super::page::{Block, Page, Section, Table};
+use super::spread::{Group, applied, measured, scenarios};
+use crate::figures::{Lane, Machine, Round, Run, State};
+
+/// Throughput and P50 of two runs that agree differ by no more.
+const AGREE: f64 = 0.15;
+
+/// P99 of two runs that agree differ by no more.
+const AGREE_P99: f64 = 0.30;
+
+/// What a sum of rounding errors may add to them.
+const ROUNDING: f64 = 1e-9;
+
+/// Two runs side by side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// What both measured.
+    pub pairs: Vec<Pair>,
+    /// What else differs, and what only one of them measured.
+    pub notes: Vec<String>,
+}
+
+/// One scenario in one lane of two runs; each figure is the change as share of the old one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pair {
+    /// The scenario.
+    pub scenario: String,
+    /// The lane.
+    pub lane: Lane,
+    /// Of the changes applied per second.
+    pub throughput: Option<f64>,
+    /// Of half the times from commit to applied.
+    pub p50: Option<f64>,
+    /// Of 99 in 100 times from commit to applied.
+    pub p99: Option<f64>,
+}
+
+impl Pair {
+    /// Whether both runs say the same: throughput and P50 within 15 %, P99 within 30 %.
+    pub fn agrees(&self) -> bool {
+        let within = |change: Option<f64>, most: f64| {
+            change.is_none_or(|change| change.abs() <= most + ROUNDING)
+        };
+        within(self.throughput, AGREE) && within(self.p50, AGREE) && within(self.p99, AGREE_P99)
+    }
+}
+
+impl Comparison {
+    /// Whether the runs agree in all that both measured.
+    pub fn agrees(&self) -> bool {
+        self.pairs.iter().all(Pair::agrees)
+    }
+
+    /// For a terminal.
+    pub fn text(&self) -> String {
+        self.page().text()
+    }
+
+    /// As Markdown.
+    pub fn markdown(&self) -> String {
+        self.page().markdown()
+    }
+
+    fn page(&self) -> Page {
+        let headings = ["scenario", "lane", "agree", "applied/s", "commit to applied P50", "P99"];
+        let mut table = Table::new(3, headings);
+        let change = |change: Option<f64>| change.map_or_else(|| NONE.to_owned(), percent);
+        for pair in &self.pairs {
+            table.row([
+                pair.scenario.clone(),
+                pair.lane.name().to_owned(),
+                if pair.agrees() { "yes" } else { "no" }.to_owned(),
+                change(pair.throughput),
+                change(pair.p50),
+                change(pair.p99),
+            ]);
+        }
+        let verdict = if self.agrees() { "agree" } else { "do not agree" };
+        let mut lines = vec![format!(
+            "The two runs {verdict}: throughput and P50 within 15 %, P99 within 30 %."
+        )];
+        lines.extend(self.notes.iter().cloned());
+        let section = Section { title: "Changes".to_owned(), blocks: vec![Block::Table(table)] };
+        Page { title: "New against old".to_owned(), lines, sections: vec![section] }
+    }
+}
+
+/// Compares a run with an earlier one of the same machine; refuses what cannot be compared and
+/// says what differs.
+pub fn compare(old: &Run, new: &Run) -> Result<Comparison> {
+    for (name, run) in [("old", old), ("new", new)] {
+        if run.state == State::Invalid {
+            bail!("the {name} run is of a host that stalled: it says no number to compare");
+        }
+    }
+    let differences = differences(old, new);
+    ensure!(
+        differences.is_empty(),
+        "these runs cannot be compared, they differ in more than Syncline: {}",
+        differences.join("; ")
+    );
+    let (mut pairs, mut notes) = (Vec::new(), notes(old, new));
+    for scenario in all_scenarios(old, new) {
+        for lane in Lane::ALL {
+            let [before, after] = [old, new].map(|run| Group::of(&run.rounds, scenario, lane));
+            match (before.is_empty(), after.is_empty()) {
+                (false, false) => pairs.push(pair(&before, &after)),
+                (true, false) => notes.push(alone(&after, "new")),
+                (false, true) => notes.push(alone(&before, "old")),
+                (true, true) => {}
+            }
+        }
+    }
+    ensure!(!pairs.is_empty(), "these runs have no scenario and lane in common");
+    Ok(Comparison { pairs, notes })
+}
+
+fn all_scenarios<'a>(old: &'a Run, new: &'a Run) -> Vec<&'a str> {
+    let mut names = scenarios(&new.rounds);
+    for name in scenarios(&old.rounds) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn alone(group: &Group<'_>, run: &str) -> String {
+    format!("only the {run} run measured {} {}", group.scenario, group.lane.name())
+}
+
+fn pair(old: &Group<'_>, new: &Group<'_>) -> Pair {
+    let change = |figure: &dyn Fn(&Round) -> Option<f64>| {
+        let (before, after) = (old.median(figure)?, new.median(figure)?);
+        (before > 0.0).then(|| after / before - 1.0)
+    };
+    Pair {
+        scenario: new.scenario.to_owned(),
+        lane: new.lane,
+        throughput: change(&applied),
+        p50: change(&|round| measured(round.figures.commit_to_applied).map(|it| it.p50)),
+        p99: change(&|round| measured(round.figures.commit_to_applied).map(|it| it.p99)),
+    }
+}
+
+/// What makes figures of two runs incomparable.
+fn differences(old: &Run, new: &Run) -> Vec<String> {
+    let machine = |pick: fn(&Machine) -> String| (pick(&old.machine), pick(&new.machine));
+    let gib = |machine: &Machine| machine.memory_mib.div_ceil(1_024).to_string();
+    [
+        ("format", (old.format.to_string(), new.format.to_string())),
+        ("processors", machine(|machine| machine.cpus.to_string())),
+        ("processor", machine(|machine| machine.cpu.clone())),
+        ("GiB of memory", machine(gib)),
+    ]
+    .into_iter()
+    .filter(|(_, (before, after))| before != after)
+    .map(|(what, (before, after))| format!("{what}: {before} before, {after} now"))
+    .collect()
+}
+
+/// What differs and may be the very reason to compare.
+fn notes(old: &Run, new: &Run) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = |what: &str, before: &str, after: &str| {
+        if before != after {
+            notes.push(format!("{what}: {before} before, {after} now"));
+        }
+    };
+    note("mode", &old.mode, &new.mode);
+    note("kernel", &old.machine.kernel, &new.machine.kernel);
+    let mut names: Vec<_> = old.versions.keys().chain(new.versions.keys()).collect();
+    names.sort();
+    names.dedup();
+    let version =
+        |run: &Run, name: &String| run.versions.get(name).map_or(NONE, String::as_str).to_owned();
+    for name in names {
+        note(name, &version(old, name), &version(new, name));
+    }
+    for (name, run) in [("old", old), ("new", new)] {
+        if run.state == State::Partial {
+            notes.push(format!("the {name} run is PARTIAL: {}", super::summary::why(run)));
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    /// The sample with the rate and both latencies of `flood` direct multiplied.
+    fn changed(rate: f64, p50: f64, p99: f64) -> Run {
+        let mut run = sample::run();
+        for round in &mut run.rounds {
+            if round.scenario == "flood" && round.lane == Lane::Direct {
+                round.figures.applied *= rate;
+                round.figures.commit_to_applied.p50 *= p50;
+                round.figures.commit_to_applied.p99 *= p99;
+            }
+        }
+        run
+    }
+
+    #[test]
+    fn runs_agree_within_15_percent_and_p99_within_30() {
+        let agrees =
+            |rate, p50, p99| compare(&sample::run(), &changed(rate, p50, p99)).unwrap().agrees();
+        assert!(agrees(1.0, 1.0, 1.0));
+        assert!(agrees(0.85, 1.15, 1.30));
+        assert!(!agrees(0.84, 1.0, 1.0));
+        assert!(!agrees(1.0, 1.16, 1.0));
+        assert!(!agrees(1.0, 1.0, 0.69));
+    }
+
+    #[test]
+    fn the_change_of_each_pair_is_said_in_percent() {
+        let comparison = compare(&sample::run(), &changed(1.2, 0.5, 1.0)).unwrap();
+        assert_eq!(comparison.pairs.len(), 14);
+        let text = comparison.text();
+        let row = text.lines().find(|line| line.starts_with("flood") && line.contains("direct"));
+        let words: Vec<_> = row.unwrap().split_whitespace().collect();
+        assert_eq!(words, ["flood", "direct", "no", "+20.0", "%", "-50.0", "%", "+0.0", "%"]);
+        assert!(text.contains("The two runs do not agree"));
+        assert!(comparison.markdown().contains("| flood | direct | no | +20.0 % |"));
+    }
+
+    #[test]
+    fn runs_of_different_machines_or_formats_are_refused_with_what_differs() {
+        let mut other = sample::run();
+        other.machine.cpus = 8;
+        other.format = 2;
+        let error = compare(&sample::run(), &other).unwrap_err().to_string();
+        assert!(error.contains("processors: 2 before, 8 now"), "{error}");
+        assert!(error.contains("format: 1 before, 2 now"), "{error}");
+    }
+
+    #[test]
+    fn a_stalled_run_is_not_compared() {
+        let error = compare(&sample::invalid(), &sample::run()).unwrap_err().to_string();
+        assert!(error.contains("the old run"), "{error}");
+    }
+
+    #[test]
+    fn what_only_one_run_measured_and_another_commit_are_noted() {
+        let mut new = sample::run();
+        new.rounds.retain(|round| round.scenario != "import");
+        new.versions.insert("commit".to_owned(), "89abcde".to_owned());
+        let comparison = compare(&sample::run(), &new).unwrap();
+        let notes = comparison.notes.join("\n");
+        assert!(notes.contains("commit: 0123abc before, 89abcde now"), "{notes}");
+        assert!(notes.contains("only the old run measured import direct"), "{notes}");
+        new.rounds.clear();
+        assert!(compare(&sample::run(), &new).is_err());
+    }
+}
