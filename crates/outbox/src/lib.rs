@@ -35,4 +35,5 @@ pub use crate::tx::Tx;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__outbox", include_str!("../migrations/V1__outbox.sql")),
     ("V2__sealed_at", include_str!("../migrations/V2__sealed_at.sql")),
+    ("V3__append_many", include_str!("../migrations/V3__append_many.sql")),
 ];

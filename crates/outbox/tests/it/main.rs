@@ -5,6 +5,7 @@
 mod append;
 mod calls;
 mod fence;
+mod many;
 mod proxy;
 mod publish;
 mod rights;

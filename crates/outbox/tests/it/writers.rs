@@ -133,6 +133,7 @@ impl Writer {
                 sleep(Duration::from_millis(self.random.random_range(2000..3500))).await;
                 self.append(events).await?;
             }
+            Kind::Many if self.random.random_bool(0.5) => self.append_many(events).await?,
             Kind::Many => {
                 for _ in 0..self.random.random_range(2..20) {
                     self.append(events).await?;
@@ -152,6 +153,22 @@ impl Writer {
         let end = if commits { "commit" } else { "rollback" };
         self.client.batch_execute(&format!("{end} prepared '{id}'")).await?;
         Ok(commits)
+    }
+
+    /// Never equal to the ones before, so all are appended, also those whose key comes twice.
+    async fn append_many(&mut self, events: &mut Events) -> anyhow::Result<()> {
+        let topic = if self.random.random_bool(0.7) { ITEMS } else { PRICES };
+        let (mut keys, mut payloads, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.random.random_range(2..20) {
+            self.count += 1;
+            keys.push(format!("k{}", self.random.random_range(0..400)));
+            payloads.push(format!("{{\"n\":{},\"by\":{}}}", self.count, self.number).into_bytes());
+            ids.push(Uuid::now_v7());
+        }
+        let sql = "select outbox.append_many($1, $2, $3, $4)";
+        self.client.query_one(sql, &[&topic, &keys, &payloads, &ids]).await?;
+        events.appended.extend(ids);
+        Ok(())
     }
 
     async fn append(&mut self, events: &mut Events) -> anyhow::Result<()> {
