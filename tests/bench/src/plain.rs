@@ -16,10 +16,8 @@ mod tally;
 
 use std::borrow::Cow;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio_postgres::NoTls;
 
 pub use consumer::{ConsumerSettings, consumer};
 pub use producer::Producer;
@@ -52,11 +50,4 @@ struct Change<'a> {
 /// The cache's name of a product.
 pub fn cache_key(sku: &str) -> String {
     format!("plain:product:{sku}")
-}
-
-/// Connections to a database, prepared statements kept.
-fn pool(url: &str, size: usize) -> anyhow::Result<Pool> {
-    let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(url.parse()?, NoTls, config);
-    Ok(Pool::builder(manager).max_size(size).build()?)
 }

@@ -21,8 +21,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::tally::{Counts, Taken, Tally};
-use super::{Change, cache_key, pool};
+use super::{Change, cache_key};
 use crate::clock::Moment;
+use crate::source::pool;
 
 /// More than the workers of its sidecar.
 const CONNECTIONS: usize = 16;
@@ -91,6 +92,9 @@ struct Attributes<'a> {
 }
 
 /// Serves deliveries until the process ends; `GET /bench/counts` answers once it is ready.
+///
+/// `GET /bench/applied` answers a line `seq applied_us clean_us` for each change that was applied
+/// since it was asked last. Numbers of changes are its memory: none may come for two of them.
 pub async fn consumer(settings: ConsumerSettings) -> anyhow::Result<()> {
     let pool = pool(settings.database_url.expose_secret(), CONNECTIONS)?;
     let first = pool.get().await.context("connecting to the copy")?;

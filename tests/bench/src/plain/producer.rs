@@ -18,8 +18,9 @@ use tokio_postgres::types::Json;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Change, PUBSUB, TOPIC, pool};
+use super::{Change, PUBSUB, TOPIC};
 use crate::clock::Moment;
+use crate::source::pool;
 use crate::workload::sku;
 
 /// Connections to its database, and so the transactions at one time.

@@ -137,7 +137,7 @@ async fn changes_pass_two_sidecars_and_are_applied_once() -> anyhow::Result<()> 
         .buffer_unordered(16)
         .try_collect::<()>()
         .await?;
-    for first in (CHANGES / 2..CHANGES).step_by(20) {
+    for first in (CHANGES / 2..CHANGES).step_by(usize::try_from(PRODUCTS)?) {
         let puts = (first..).zip(0..PRODUCTS);
         let puts = puts.map(|(seq, key)| (key, body(key, seq, Kind::Put).into_bytes()));
         producer.put_many(first, &puts.collect::<Vec<_>>()).await?;
