@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Microseconds of the machine's monotonic clock, which all its processes share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub u64);
 
 impl Moment {
@@ -14,6 +14,15 @@ impl Moment {
         let time = clock_gettime(ClockId::Monotonic);
         let (seconds, nanos) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
         Self(seconds * 1_000_000 + nanos / 1_000)
+    }
+
+    /// A moment that PostgreSQL told by the wall clock, in microseconds since 1970: both clocks are
+    /// this machine's, and what one is ahead of the other hardly changes during a run.
+    pub fn of_wall(micros: i64) -> Self {
+        let time = clock_gettime(ClockId::Realtime);
+        let wall = time.tv_sec * 1_000_000 + time.tv_nsec / 1_000;
+        let ago = wall.saturating_sub(micros);
+        Self(Self::now().0.saturating_add_signed(-ago))
     }
 
     /// This much later.

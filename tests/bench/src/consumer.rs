@@ -22,8 +22,7 @@ use crate::clock::Moment;
 /// The app-id whose place it takes: one that hears products and categories in every lane.
 pub const SEAT: &str = "search-indexer";
 
-const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__bench", include_str!("../migrations/V1__bench.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[("V1__bench", include_str!("../migrations/V1__bench.sql"))];
 const UPSERT_PRODUCTS: &str = include_str!("../queries/upsert_products.sql");
 const DELETE_PRODUCTS: &str = include_str!("../queries/delete_products.sql");
 const UPSERT_CATEGORIES: &str = include_str!("../queries/upsert_categories.sql");
@@ -181,8 +180,7 @@ impl Projection for Products {
             let delete = tx.prepare_cached(DELETE_PRODUCTS).await?;
             tx.execute(&delete, &[&gone]).await?;
         }
-        let there: Vec<_> =
-            changes.iter().filter_map(|c| Some((c, c.entity.as_ref()?))).collect();
+        let there: Vec<_> = changes.iter().filter_map(|c| Some((c, c.entity.as_ref()?))).collect();
         if there.is_empty() {
             return Ok(());
         }
@@ -234,8 +232,7 @@ impl Projection for Categories {
             let delete = tx.prepare_cached(DELETE_CATEGORIES).await?;
             tx.execute(&delete, &[&gone]).await?;
         }
-        let there: Vec<_> =
-            changes.iter().filter_map(|c| Some((c, c.entity.as_ref()?))).collect();
+        let there: Vec<_> = changes.iter().filter_map(|c| Some((c, c.entity.as_ref()?))).collect();
         let keys: Vec<_> = there.iter().map(|(change, _)| change.key.as_str()).collect();
         let names: Vec<_> = there.iter().map(|(_, category)| category.name.as_str()).collect();
         let versions: Vec<_> = there.iter().map(|(change, _)| change.version.get()).collect();

@@ -70,6 +70,16 @@ impl Syncline {
         Ok(Self { lane, source, copy, next: 1, keys: 0, place: place.clone(), folder })
     }
 
+    /// Both databases.
+    pub const fn databases(&self) -> (&Database, &Database) {
+        (&self.source, &self.copy)
+    }
+
+    /// Where it takes place.
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Where its logs lie.
     pub const fn folder(&self) -> &PathBuf {
         &self.folder
@@ -91,8 +101,15 @@ impl Syncline {
 
     /// Starts the relay alone.
     pub async fn relay(&self) -> anyhow::Result<Part> {
+        self.relay_of(&[]).await
+    }
+
+    /// Starts the relay of some more sources beside this one.
+    pub async fn relay_of(&self, others: &[(String, Database)]) -> anyhow::Result<Part> {
         let mut command = command(&self.place.program("relay")?);
-        command.env("SOURCES", format!("catalog={}", self.source.url()));
+        let others = others.iter().map(|(name, database)| format!(",{name}={}", database.url()));
+        let sources = format!("catalog={}{}", self.source.url(), others.collect::<String>());
+        command.env("SOURCES", sources);
         self.part("relay", "relay", command).await
     }
 
@@ -101,31 +118,34 @@ impl Syncline {
         let mut command = command(&self.place.program("bench-consumer")?);
         command.env("DATABASE_URL", self.copy.url());
         command.env("CACHE_URL", self.place.cache_url.expose_secret());
-        if self.lane == Lane::Direct {
-            command.env("RELAY_URL_CATALOG", format!("http://127.0.0.1:{}", relay.port));
-        }
-        self.part("consumer", SEAT, command).await
+        self.service("consumer", SEAT, command, relay).await
     }
 
-    /// Starts any service beside a relay, in the consumer's place.
-    pub async fn part(
+    /// Starts any service that follows a relay.
+    pub async fn service(
         &self,
         name: &str,
         app_id: &str,
         mut command: Command,
+        relay: &Part,
     ) -> anyhow::Result<Part> {
+        if self.lane == Lane::Direct {
+            for source in ["CATALOG", "PRICING", "WAREHOUSE"] {
+                let url = format!("http://127.0.0.1:{}", relay.port);
+                command.env(format!("RELAY_URL_{source}"), url);
+            }
+        }
+        self.part(name, app_id, command).await
+    }
+
+    async fn part(&self, name: &str, app_id: &str, mut command: Command) -> anyhow::Result<Part> {
         let [port] = quiet_ports()?;
         let mut sidecar = match self.lane {
             Lane::Dapr => {
                 let components = &self.place.components;
                 let resources = [components.clone(), components.join("subscriptions")];
                 let named = format!("{name}-daprd");
-                Some(Sidecar::start(
-                    &self.place,
-                    (&named, app_id, port),
-                    &resources,
-                    &self.folder,
-                )?)
+                Some(Sidecar::start(&self.place, (&named, app_id, port), &resources, &self.folder)?)
             }
             Lane::Direct | Lane::PlainDapr => None,
         };
@@ -210,8 +230,10 @@ impl Running {
     /// The processes by the names under which their costs are reported.
     pub fn pids(&self) -> Vec<(&'static str, u32)> {
         let mut pids = Vec::new();
-        let parts = [("relay", "relay-daprd", Some(&self.relay)),
-            ("consumer", "consumer-daprd", self.consumer.as_ref())];
+        let parts = [
+            ("relay", "relay-daprd", Some(&self.relay)),
+            ("consumer", "consumer-daprd", self.consumer.as_ref()),
+        ];
         for (name, beside, part) in parts {
             let Some(part) = part else { continue };
             pids.extend(part.process.pid().map(|pid| (name, pid)));

@@ -20,6 +20,9 @@ enum Command {
     /// Writes what the workload asks for.
     #[command(hide = true)]
     Writer(bench::writer::Settings),
+    /// Consumes as a plain Dapr app does.
+    #[command(hide = true)]
+    PlainConsumer(bench::plain::ConsumerSettings),
 }
 
 #[tokio::main]
@@ -28,6 +31,9 @@ async fn main() -> ExitCode {
         Command::Run(settings) => bench::run::run(&settings).await,
         Command::Writer(settings) => {
             bench::writer::run(&settings).await.map(|()| ExitCode::SUCCESS)
+        }
+        Command::PlainConsumer(settings) => {
+            bench::plain::consumer(settings).await.map(|()| ExitCode::SUCCESS)
         }
     };
     outcome.unwrap_or_else(|error| {

@@ -54,7 +54,7 @@ impl Notes {
     }
 
     /// When this number was applied: at the first move that reached it.
-    fn applied(&self, pn: i64) -> Option<Moment> {
+    pub fn applied(&self, pn: i64) -> Option<Moment> {
         let at = self.moved.partition_point(|(reached, _)| *reached < pn);
         self.moved.get(at).map(|(_, moment)| *moment)
     }
@@ -66,36 +66,72 @@ impl Notes {
     }
 }
 
-/// Figures of latency and loss; costs are added by whoever counted them.
+/// When one change arrived where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// When the source had numbered it, where it does.
+    pub sealed: Option<Moment>,
+    /// When the copy had it.
+    pub applied: Moment,
+    /// When the cache was rid of the older one.
+    pub clean: Option<Moment>,
+}
+
+/// What became of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It made no change.
+    NoChange,
+    /// Its change arrived.
+    Arrived(Arrived),
+    /// Its change never arrived.
+    Lost,
+}
+
+/// Figures of latency and loss, of what was written through Syncline; costs are added by whoever
+/// counted them.
 pub fn join(ops: &[Op], numbered: &[Numbered], notes: &Notes) -> anyhow::Result<Figures> {
-    let mut times = Times::default();
-    let (mut changes, mut lost) = (0_u64, 0_u64);
-    let mut last = None;
     let by_seq: HashMap<u64, &Numbered> =
         numbered.iter().filter_map(|change| Some((change.seq?, change))).collect();
     let mut deletes = deletes(numbered);
+    judge(ops, |op| {
+        let change = match op.outcome {
+            Outcome::Refused => return Fate::NoChange,
+            Outcome::Failed | Outcome::Put => by_seq.get(&op.seq).copied(),
+            Outcome::Deleted => {
+                deletes.get_mut(&crate::workload::sku(op.key)).and_then(VecDeque::pop_front)
+            }
+        };
+        match (change, change.and_then(|change| notes.applied(change.pn))) {
+            (Some(change), Some(applied)) => Fate::Arrived(Arrived {
+                sealed: Some(change.sealed),
+                applied,
+                clean: notes.clean(&change.key, applied),
+            }),
+            // What failed and is not in the books was rolled back.
+            (None, _) if op.outcome == Outcome::Failed => Fate::NoChange,
+            (None, _) | (Some(_), None) => Fate::Lost,
+        }
+    })
+}
+
+/// Figures of latency and loss, once it is known what became of each operation; asked in the order
+/// of their answers.
+pub fn judge(ops: &[Op], mut fate: impl FnMut(&Op) -> Fate) -> anyhow::Result<Figures> {
+    let mut times = Times::default();
+    let (mut changes, mut lost, mut last) = (0_u64, 0_u64, None);
     let mut ops: Vec<&Op> = ops.iter().collect();
     ops.sort_by_key(|op| op.answered);
     for op in &ops {
-        let change = match op.outcome {
-            Outcome::Refused => continue,
-            // What became of it is unknown; the books tell whether it counts.
-            Outcome::Failed | Outcome::Put => by_seq.get(&op.seq).copied(),
-            Outcome::Deleted => deletes
-                .get_mut(&crate::workload::sku(op.key))
-                .and_then(VecDeque::pop_front),
-        };
-        if op.outcome == Outcome::Failed && change.is_none() {
-            continue;
+        match fate(op) {
+            Fate::NoChange => continue,
+            Fate::Lost => lost += 1,
+            Fate::Arrived(arrived) => {
+                last = last.max(Some(arrived.applied));
+                times.take(op, &arrived)?;
+            }
         }
         changes += 1;
-        let applied = change.and_then(|change| notes.applied(change.pn));
-        let (Some(change), Some(applied)) = (change, applied) else {
-            lost += 1;
-            continue;
-        };
-        last = last.max(Some(applied));
-        times.take(op, change, applied, notes)?;
     }
     let first = ops.iter().map(|op| op.began).min();
     let took = last.zip(first).map_or(0.0, |(last, first)| last.since(first).as_secs_f64());
@@ -127,35 +163,26 @@ struct Times {
     commit_to_applied: Spread,
     commit_to_clean: Spread,
     detect: Spread,
-    deliver: Spread,
     invalidate: Spread,
 }
 
 impl Times {
-    fn take(
-        &mut self,
-        op: &Op,
-        change: &Numbered,
-        applied: Moment,
-        notes: &Notes,
-    ) -> anyhow::Result<()> {
+    fn take(&mut self, op: &Op, arrived: &Arrived) -> anyhow::Result<()> {
+        let Arrived { sealed, applied, clean } = *arrived;
         self.scheduled_to_applied.note(op.scheduled, applied)?;
-        self.commit_to_applied.note(op.answered, applied)?;
-        self.detect.note(op.answered, change.sealed)?;
-        self.deliver.note(change.sealed, applied)?;
-        if let Some(clean) = notes.clean(&change.key, applied) {
-            self.commit_to_clean.note(op.answered, clean)?;
+        self.commit_to_applied.note(op.committed, applied)?;
+        if let Some(sealed) = sealed {
+            self.detect.note(op.committed, sealed)?;
+        }
+        if let Some(clean) = clean {
+            self.commit_to_clean.note(op.committed, clean)?;
             self.invalidate.note(applied, clean)?;
         }
         Ok(())
     }
 
     fn figures(&self) -> Figures {
-        let steps = [
-            ("detect", &self.detect),
-            ("deliver", &self.deliver),
-            ("invalidate", &self.invalidate),
-        ];
+        let steps = [("detect", &self.detect), ("invalidate", &self.invalidate)];
         let steps = steps.map(|(name, spread)| (name.to_owned(), spread.latency()));
         Figures {
             scheduled_to_applied: self.scheduled_to_applied.latency(),
@@ -209,7 +236,7 @@ mod tests {
 
     fn op(seq: u64, key: u32, outcome: Outcome, at: u64) -> Op {
         let (scheduled, began) = (Moment(at - 2_000), Moment(at - 1_000));
-        Op { seq, key, outcome, scheduled, began, answered: Moment(at) }
+        Op { seq, key, outcome, scheduled, began, committed: Moment(at), answered: Moment(at) }
     }
 
     fn change(pn: i64, key: u32, version: i64, seq: Option<u64>) -> Numbered {
@@ -225,11 +252,7 @@ mod tests {
             op(4, 4, Outcome::Put, 13_000),
             op(5, 5, Outcome::Failed, 14_000),
         ];
-        let numbered = [
-            change(1, 1, 1, Some(1)),
-            change(2, 2, 3, None),
-            change(3, 4, 1, Some(4)),
-        ];
+        let numbered = [change(1, 1, 1, Some(1)), change(2, 2, 3, None), change(3, 4, 1, Some(4))];
         let text = format!(
             "moved s 2 15000\nmoved other 9 1\ncleaned {} 14000\ncleaned {} 16000",
             sku(1),

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
-use testkit::connect;
+use testkit::{Database, connect};
 use tokio_postgres::Client;
 
 use crate::figures::Figures;
-use crate::lane::Syncline;
 use crate::place::Place;
 use crate::proc;
 
 const SERVER: &str = include_str!("../queries/server_counters.sql");
 const STATEMENTS: &str = include_str!("../queries/statements.sql");
+const BACKEND: &str = include_str!("../queries/backend.sql");
 const TUPLES: &str = include_str!("../queries/tuples.sql");
 
 /// Readings of all counters at one moment.
@@ -39,14 +39,15 @@ impl Meter {
     /// Reads everything once.
     pub async fn start(
         place: &Place,
-        lane: &Syncline,
+        (source, copy): (&Database, &Database),
         mut pids: Vec<(&'static str, u32)>,
     ) -> anyhow::Result<Self> {
         let admin = connect(place.database_url.expose_secret()).await?;
-        let (source, copy) = (lane.source.connect().await?, lane.copy.connect().await?);
+        let (source, copy) = (source.connect().await?, copy.connect().await?);
         let mut redis = [redis(&place.redis_url).await?, redis(&place.cache_url).await?];
         for (name, connection) in ["redis", "cache"].into_iter().zip(&mut redis) {
-            pids.push((name, info(connection, "process_id").await? as u32));
+            let pid = info(connection, "process_id").await?;
+            pids.push((name, pid.to_string().parse()?));
         }
         pids.push(("postgres", postmaster(&admin).await?));
         let before = Reading { cpu: BTreeMap::new(), counters: BTreeMap::new() };
@@ -64,8 +65,8 @@ impl Meter {
             let before = self.before.cpu.get(name).copied().unwrap_or_default();
             let used = usage.cpu.saturating_sub(before).as_secs_f64() * 1e6;
             figures.cpu_us.insert((*name).to_owned(), used / changes);
-            let mib = usage.memory / (1 << 20);
-            figures.memory_mib.insert((*name).to_owned(), mib as f64);
+            let mib = u32::try_from(usage.memory >> 20).map_or(0.0, f64::from);
+            figures.memory_mib.insert((*name).to_owned(), mib);
         }
         for (name, value) in after.counters {
             let before = self.before.counters.get(name).copied().unwrap_or_default();
@@ -118,7 +119,7 @@ async fn info(
 
 /// The process above all of PostgreSQL's.
 async fn postmaster(admin: &Client) -> anyhow::Result<u32> {
-    let row = admin.query_one("select pg_backend_pid() as pid", &[]).await?;
+    let row = admin.query_one(BACKEND, &[]).await?;
     let pid: i32 = row.try_get("pid")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));

@@ -33,6 +33,8 @@ pub struct Op {
     pub scheduled: Moment,
     /// When its write began.
     pub began: Moment,
+    /// When its commit was answered, as far as the writer could see.
+    pub committed: Moment,
     /// When the owner answered.
     pub answered: Moment,
 }
@@ -45,8 +47,9 @@ impl fmt::Display for Op {
             Outcome::Refused => 'r',
             Outcome::Failed => 'f',
         };
-        let (scheduled, began, answered) = (self.scheduled.0, self.began.0, self.answered.0);
-        write!(f, "{outcome} {} {} {scheduled} {began} {answered}", self.seq, self.key)
+        write!(f, "{outcome} {} {}", self.seq, self.key)?;
+        let moments = [self.scheduled, self.began, self.committed, self.answered];
+        moments.iter().try_for_each(|moment| write!(f, " {}", moment.0))
     }
 }
 
@@ -65,7 +68,8 @@ impl FromStr for Op {
         let mut next = || words.next().context("a number")?.parse::<u64>().context("a number");
         let (seq, key) = (next()?, u32::try_from(next()?)?);
         let (scheduled, began) = (Moment(next()?), Moment(next()?));
-        Ok(Self { seq, key, outcome, scheduled, began, answered: Moment(next()?) })
+        let (committed, answered) = (Moment(next()?), Moment(next()?));
+        Ok(Self { seq, key, outcome, scheduled, began, committed, answered })
     }
 }
 
@@ -87,6 +91,7 @@ mod tests {
                 outcome,
                 scheduled: Moment(10),
                 began: Moment(11),
+                committed: Moment(14),
                 answered: Moment(15),
             };
             assert_eq!(read(&op.to_string()).unwrap(), [op]);

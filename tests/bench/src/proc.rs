@@ -31,7 +31,9 @@ fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let listed = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     listed
-        .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .flat_map(|text| {
+            text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -44,9 +46,10 @@ fn one(pid: u32) -> Usage {
         .unwrap_or_default();
     let ticks: u64 = fields.get(10..14).unwrap_or_default().iter().sum();
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let private = rollup.lines().filter(|line| line.starts_with("Private_")).filter_map(|line| {
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    });
+    let private = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     Usage {
         cpu: Duration::from_micros(ticks * (1_000_000 / TICKS)),
         memory: private.sum::<u64>() * 1_024,

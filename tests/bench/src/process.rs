@@ -25,7 +25,9 @@ pub fn command(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     let kept = ["PATH", "HOME", "LANG", "TMPDIR"];
-    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| kept.iter().any(|k| name == k)));
+    command
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| kept.iter().any(|k| name == k)));
     command
 }
 

@@ -1,48 +1,153 @@
-//! A whole run: scenarios of all lanes in interleaved rounds.
-#![expect(clippy::print_stdout, reason = "a run says what it does")]
+//! A whole run: the plan, carried out lane by lane in interleaved rounds.
+#![expect(clippy::print_stdout, reason = "a run says what it does and what came of it")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use crate::figures::Lane;
-use crate::lane::Syncline;
+use anyhow::Context as _;
+use chrono::Utc;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::figures::{FORMAT, Lane, Machine, Run, State};
 use crate::place::Place;
-use crate::scenario::{self, Load};
+use crate::plan::{Plan, Wanted};
+use crate::rounds::{End, Rounds};
+use crate::{machine, report, session, targets};
+
+/// The code of a run that says no number.
+const INVALID: u8 = 3;
+/// Room for the databases, the streams and what is built, in MiB.
+const DISK_MIB_MIN: u64 = 6_000;
 
 /// What a run is to do.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
     #[command(flatten)]
     place: Place,
-    /// Lanes.
-    #[arg(long, value_delimiter = ',', default_value = "direct,dapr")]
-    lanes: Vec<String>,
-    /// Rates.
-    #[arg(long, value_delimiter = ',', default_value = "1000")]
-    rates: Vec<f64>,
-    /// Seconds.
-    #[arg(long, default_value_t = 8.0)]
-    seconds: f64,
-    /// Products.
-    #[arg(long, default_value_t = 100_000)]
-    products: u32,
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Compare with what an earlier run wrote.
+    #[arg(long)]
+    compare: Option<PathBuf>,
+    /// Where the results go.
+    #[arg(long, default_value = ".syncline/bench")]
+    out: PathBuf,
+    /// Write the measured table into README.md.
+    #[arg(long)]
+    readme: bool,
 }
 
-/// Runs it.
+/// Runs it; an interrupt ends it with what there is by then.
 pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    for lane in &settings.lanes {
-        let lane = if lane == "dapr" { Lane::Dapr } else { Lane::Direct };
-        let mut syncline = Syncline::create(&settings.place, lane).await?;
-        let mut running = syncline.start().await?;
-        let place = &settings.place;
-        let figures =
-            scenario::import(place, &mut syncline, &mut running, settings.products).await?;
-        println!("{lane:?} import {}", serde_json::to_string_pretty(&figures)?);
-        for rate in &settings.rates {
-            let load = Load { rate: *rate, seconds: (2.0, settings.seconds), seed: 42 };
-            let figures = scenario::load(place, &mut syncline, &mut running, &load).await?;
-            println!("{lane:?} {rate} {}", serde_json::to_string_pretty(&figures)?);
+    let plan = Plan::of(&settings.wanted)?;
+    let old = settings.compare.as_deref().map(report::load).transpose()?;
+    check(settings)?;
+    let (began_at, began) = (Utc::now(), Instant::now());
+    let place = &settings.place;
+    let machine = Machine::read(&place.folder)?;
+    let versions = machine::versions(&place.database_url, &place.redis_url, &place.daprd).await?;
+    println!("{} cpus, {}, fdatasync {:.2} ms", machine.cpus, machine.cpu, machine.fdatasync_ms);
+    let mut rounds = Rounds::begin(&plan)?;
+    let end = tokio::select! {
+        end = carry_out(place, &plan, &mut rounds) => end?,
+        interrupted = interrupted() => { interrupted?; End::Broken("interrupted".to_owned()) }
+    };
+    let (rounds, is_complete) = rounds.finish();
+    let (state, reason) = match end {
+        End::Invalid(reason) => (State::Invalid, Some(reason)),
+        End::Broken(reason) => (State::Partial, Some(reason)),
+        End::Done if is_complete => (State::Complete, None),
+        End::Done => (State::Partial, Some("some scenarios have too few clean rounds".to_owned())),
+    };
+    let targets = targets::evaluate(&machine, &rounds);
+    let run = Run {
+        format: FORMAT,
+        began_at,
+        took_s: began.elapsed().as_secs_f64(),
+        mode: plan.mode.to_owned(),
+        state,
+        reason,
+        machine,
+        versions,
+        rounds,
+        targets,
+    };
+    tell(settings, &run, old.as_ref())
+}
+
+/// Everything of the plan, lane after lane, round after round, until all rounds are clean.
+async fn carry_out(place: &Place, plan: &Plan, rounds: &mut Rounds) -> anyhow::Result<End> {
+    while rounds.next_round() {
+        for lane in [Lane::Direct, Lane::Dapr, Lane::PlainDapr] {
+            let items = rounds.wanted(plan, lane);
+            if items.is_empty() {
+                continue;
+            }
+            let carried = match lane {
+                Lane::PlainDapr => session::plain(place, plan, &items, rounds).await,
+                Lane::Direct | Lane::Dapr => {
+                    session::syncline(place, plan, (lane, &items), rounds).await
+                }
+            };
+            if let Err(error) = carried {
+                return Ok(End::Broken(format!("{}: {error:#}", lane.name())));
+            }
+            if let Some(reason) = rounds.invalid() {
+                return Ok(End::Invalid(reason));
+            }
         }
-        running.stop().await?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(End::Done)
+}
+
+/// What would spoil a run is said before it.
+fn check(settings: &Settings) -> anyhow::Result<()> {
+    let place = &settings.place;
+    anyhow::ensure!(
+        machine::is_local(&place.database_url)?,
+        "the database is not on this machine, so what it costs could not be measured"
+    );
+    let free = machine::free_mib(&place.folder)?;
+    anyhow::ensure!(
+        free >= DISK_MIB_MIN,
+        "{} has {free} MiB left, and a run may need {DISK_MIB_MIN}",
+        place.folder.display()
+    );
+    std::fs::create_dir_all(&settings.out)
+        .with_context(|| format!("making {}", settings.out.display()))
+}
+
+async fn interrupted() -> anyhow::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed.context("waiting for an interrupt"),
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+/// Prints and stores what came of a run.
+fn tell(settings: &Settings, run: &Run, old: Option<&Run>) -> anyhow::Result<ExitCode> {
+    println!("\n{}", report::terminal(run));
+    if let Some(old) = old {
+        println!("\n{}", report::compare(old, run)?.text());
+    }
+    report::save(run, &settings.out.join("latest.json"))?;
+    std::fs::write(settings.out.join("latest.md"), report::markdown(run))?;
+    for plot in report::plots(run) {
+        std::fs::write(settings.out.join(plot.name), plot.svg)?;
+    }
+    println!("written to {}", settings.out.display());
+    if settings.readme {
+        anyhow::ensure!(run.state == State::Complete, "only a complete run goes into the README");
+        let text = std::fs::read_to_string("README.md").context("reading README.md")?;
+        let (begin, end) = ("<!-- bench: begin -->", "<!-- bench: end -->");
+        let text = report::replace_section(&text, begin, end, &report::readme(run)?)?;
+        std::fs::write("README.md", text).context("writing README.md")?;
+    }
+    Ok(match run.state {
+        State::Complete => ExitCode::SUCCESS,
+        State::Partial => ExitCode::FAILURE,
+        State::Invalid => ExitCode::from(INVALID),
+    })
 }

@@ -2,7 +2,6 @@
 
 use axum::Router;
 use axum::body::Body;
-use clap::ValueEnum;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use futures::future::try_join_all;
 use http::{Method, Request, StatusCode, header};
@@ -10,18 +9,12 @@ use secrecy::ExposeSecret as _;
 use tokio_postgres::NoTls;
 use tower::ServiceExt as _;
 
+use crate::clock::Moment;
 use crate::ops::Outcome;
+use crate::plain::Producer;
+use crate::sidecar::API_TOKEN;
 use crate::workload::{Kind, body, sku};
 use crate::writer::{Settings, WRITERS};
-
-/// Who takes the writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Peer {
-    /// Catalog, with its outbox.
-    Syncline,
-    /// The plain Dapr app.
-    Plain,
-}
 
 /// An owner of products that can be written to.
 #[derive(Debug)]
@@ -33,18 +26,21 @@ pub enum Source {
         /// Its connections.
         pool: Pool,
     },
+    /// The producer of the plain app.
+    Plain(Producer),
 }
 
 impl Source {
     /// Connects as the settings say.
     pub async fn connect(settings: &Settings) -> anyhow::Result<Self> {
-        match settings.peer {
-            Peer::Syncline => {
-                let pool = pool(settings.database_url.expose_secret(), WRITERS)?;
-                Ok(Self::Catalog { routes: catalog::routes(pool.clone()), pool })
+        let url = settings.database_url.expose_secret();
+        Ok(match settings.plain {
+            Some(port) => Self::Plain(Producer::connect(url, port, API_TOKEN)?),
+            None => {
+                let pool = pool(url, WRITERS)?;
+                Self::Catalog { routes: catalog::routes(pool.clone()), pool }
             }
-            Peer::Plain => anyhow::bail!("the plain app is not there yet"),
-        }
+        })
     }
 
     /// Makes the connections.
@@ -54,15 +50,42 @@ impl Source {
                 try_join_all((0..count).map(|_| pool.get())).await?;
                 Ok(())
             }
+            Self::Plain(producer) => producer.warm().await,
         }
     }
 
-    /// Writes once and waits for the owner's answer.
-    pub async fn write(&self, kind: Kind, seq: u64, keys: &[u32]) -> anyhow::Result<Outcome> {
+    /// Writes once and waits for the owner's answer; with it, when its commit was answered, where
+    /// the owner does more after it.
+    pub async fn write(&self, kind: Kind, seq: u64, keys: &[u32]) -> anyhow::Result<Written> {
         match self {
-            Self::Catalog { routes, .. } => to_catalog(routes, kind, seq, keys).await,
+            Self::Catalog { routes, .. } => Ok((to_catalog(routes, kind, seq, keys).await?, None)),
+            Self::Plain(producer) => to_plain(producer, kind, seq, keys).await,
         }
     }
+}
+
+/// What became of a write, and when it was committed.
+type Written = (Outcome, Option<Moment>);
+
+async fn to_plain(
+    producer: &Producer,
+    kind: Kind,
+    seq: u64,
+    keys: &[u32],
+) -> anyhow::Result<Written> {
+    let key = keys.first().copied().unwrap_or_default();
+    let payload = body(key, seq, kind);
+    let committed = match kind {
+        Kind::Put | Kind::Invalid => Some(producer.put(seq, key, payload.as_bytes()).await?),
+        Kind::Stale => producer.replace(seq, key, payload.as_bytes(), 0).await?,
+        Kind::Delete => producer.delete(seq, key).await?,
+        Kind::Many => {
+            let puts = (seq..).zip(keys).map(|(seq, key)| (*key, body(*key, seq, kind).into()));
+            Some(producer.put_many(seq, &puts.collect::<Vec<(u32, Vec<u8>)>>()).await?)
+        }
+    };
+    let done = if kind == Kind::Delete { Outcome::Deleted } else { Outcome::Put };
+    Ok((if committed.is_some() { done } else { Outcome::Refused }, committed))
 }
 
 /// Connections to a database, prepared statements kept.

@@ -30,9 +30,9 @@ pub struct Settings {
     /// The owner's database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: secrecy::SecretString,
-    /// What is written to.
-    #[arg(long, env = "BENCH_PEER", default_value = "syncline")]
-    pub peer: crate::source::Peer,
+    /// The sidecar of the plain app's producer, which is written to in catalog's place.
+    #[arg(long, env = "PLAIN_GRPC_PORT")]
+    pub plain: Option<u16>,
     /// Changes per second; 0 writes as many as go.
     #[arg(long)]
     pub rate: f64,
@@ -55,6 +55,8 @@ pub struct Settings {
 
 /// Runs the writer to its end.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let level = tracing_subscriber::filter::LevelFilter::WARN;
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
     let source = Arc::new(Source::connect(settings).await?);
     let keys = Keys::among(settings.keys);
     // Connections are there before the first arrival, as they are in a service that runs.
@@ -137,10 +139,19 @@ async fn closed_loop(source: &Arc<Source>, keys: &Keys, settings: &Settings) -> 
 
 async fn write(source: &Source, arrival: Arrival, keys: Vec<u32>, due: Moment) -> Vec<Op> {
     let began = Moment::now();
-    let outcome = source.write(arrival.kind, arrival.seq, &keys).await.unwrap_or(Outcome::Failed);
+    let written = source.write(arrival.kind, arrival.seq, &keys).await;
     let answered = Moment::now();
-    let numbered = (arrival.seq..).zip(keys);
-    numbered.map(|(seq, key)| Op { seq, key, outcome, scheduled: due, began, answered }).collect()
+    let (outcome, committed) = match written {
+        // What consumers must refuse is no change that could be waited for.
+        Ok((Outcome::Put, _)) if arrival.kind == Kind::Invalid => (Outcome::Refused, answered),
+        Ok((outcome, committed)) => (outcome, committed.unwrap_or(answered)),
+        Err(error) => {
+            tracing::warn!(seq = arrival.seq, error = format!("{error:#}"), "a write failed");
+            (Outcome::Failed, answered)
+        }
+    };
+    let op = |(seq, key)| Op { seq, key, outcome, scheduled: due, began, committed, answered };
+    (arrival.seq..).zip(keys).map(op).collect()
 }
 
 fn save(settings: &Settings, ops: &[Op]) -> anyhow::Result<()> {
