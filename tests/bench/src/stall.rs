@@ -1,24 +1,24 @@
 //! Tells whether the host let this machine run: times in which it did not, and how fast it was.
 //!
-//! The benchmark loads every processor on purpose, so "this thread did not run" proves nothing. The
-//! kernel tells the two reasons apart: how long a thread stood ready in a run queue, behind others
-//! of this machine, is the second number of its `schedstat`. What a thread missed beyond its pause
-//! and that wait is the host's doing, because a timer that fires late while nobody else is served
-//! means that the whole processor (or, when a process is stopped, this process) stood still.
+//! The benchmark loads every processor on purpose, so "this thread did not run" proves nothing.
+//! The kernel tells the two reasons apart: how long a thread stood ready in a run queue, behind
+//! others of this machine, is the second number of its `schedstat`. What a thread missed beyond
+//! its pause and that wait is the host's doing, because a timer that fires late while nobody else
+//! is served means that the processor (or, when a process is stopped, this process) stood still.
 //!
 //! Three things keep that honest:
-//! - There is a sentinel for each processor, tied to it: a host may take one away and not the other.
+//! - There is a sentinel for each processor, tied to it: a host may take away one and not another.
 //! - Sentinels ask for real-time priority, so that they hardly ever wait in the queue (niceness does
 //!   not do: kernels weigh it within a session only). They may be refused; then, under full load, a
 //!   standstill is likely to fall into a wait and look like one. So a long wait is checked against
 //!   what the kernel accounted to that processor meanwhile: time that it gave neither to a program
 //!   nor to idling was not there to be given.
-//! - Wait and clock are read as one, see `RunQueue::now`: a thread that is sent away between the two
-//!   readings would blame the host for its own neighbours.
+//! - Wait and clock are read as one, see `RunQueue::now`: a thread that is sent away between the
+//!   two readings would blame the host for its own neighbours.
 //!
 //! The same split makes the calibration ([`calibrate`]) immune to our own load: it counts the time
 //! that a fixed calculation took without its waits. Processor time will not do instead, for kernels
-//! with a paravirtual clock leave out of it what the host stole, and that is what is looked for.
+//! with a paravirtual clock leave out of it what the host stole, and just that is looked for.
 
 mod gate;
 mod run_queue;

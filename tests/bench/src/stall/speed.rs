@@ -20,8 +20,8 @@ pub struct Speed(pub f64);
 
 /// Measures every processor at once, for about 150 ms; blocks the calling thread.
 ///
-/// Our own load lengthens that, and does not change the answer: times in which the calculation stood
-/// in the run queue do not count, and times that the host stole from it do.
+/// Our own load lengthens that, and does not change the answer: times in which the calculation
+/// stood in the run queue do not count, and times that the host stole from it do.
 pub fn calibrate() -> anyhow::Result<Speed> {
     let cpus = processors()?;
     let speeds = thread::scope(|scope| {
