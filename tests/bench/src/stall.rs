@@ -8,11 +8,11 @@
 //!
 //! Three things keep that honest:
 //! - There is a sentinel for each processor, tied to it: a host may take away one and not another.
-//! - Sentinels ask for real-time priority, so that they hardly ever wait in the queue (niceness does
-//!   not do: kernels weigh it within a session only). They may be refused; then, under full load, a
-//!   standstill is likely to fall into a wait and look like one. So a long wait is checked against
-//!   what the kernel accounted to that processor meanwhile: time that it gave neither to a program
-//!   nor to idling was not there to be given.
+//! - Sentinels ask for real-time priority, so that they hardly ever wait in the queue (niceness
+//!   does not do: kernels weigh it within a session only). They may be refused; then, under full
+//!   load, a standstill is likely to fall into a wait and look like one. So a long wait is checked
+//!   against what the kernel accounted to that processor meanwhile: time that it gave neither to a
+//!   program nor to idling was not there to be given.
 //! - Wait and clock are read as one, see `RunQueue::now`: a thread that is sent away between the
 //!   two readings would blame the host for its own neighbours.
 //!
