@@ -14,6 +14,7 @@
 
 mod database;
 mod eventually;
+mod lockstep;
 mod ports;
 mod proxy;
 mod redis;
@@ -21,6 +22,7 @@ mod servers;
 
 pub use database::{Database, connect};
 pub use eventually::{eventually, within};
+pub use lockstep::{Lockstep, Trip};
 pub use ports::quiet_ports;
 pub use proxy::Proxy;
 pub use redis::RedisServer;
