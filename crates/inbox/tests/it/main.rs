@@ -5,6 +5,7 @@
 mod careful;
 mod cases;
 mod commands;
+mod costs;
 mod deliveries;
 mod fresh;
 mod origin;

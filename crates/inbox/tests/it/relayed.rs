@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::origin::TOPIC;
 use crate::world::{Run, World};
 
-const CONTRACT: &str = r#"
+pub(crate) const CONTRACT: &str = r#"
 entity: item
 owner: shop
 topic: shop.items

@@ -95,8 +95,8 @@ impl Projection for Items {
 }
 
 /// Connections with the rights of a service, and no more.
-fn pool(database: &Database, connections_max: usize) -> anyhow::Result<Pool> {
-    let mut connection: tokio_postgres::Config = database.url().parse()?;
+pub(crate) fn pool(url: &str, connections_max: usize) -> anyhow::Result<Pool> {
+    let mut connection: tokio_postgres::Config = url.parse()?;
     connection.options("-c role=syncline_service");
     let manager = Manager::new(connection, NoTls);
     Ok(Pool::builder(manager).max_size(connections_max).build()?)
@@ -141,7 +141,7 @@ impl World {
         let mut tasks = JoinSet::new();
         let origin = Origin::new();
         let url = origin.serve(&mut tasks).await;
-        let pool = pool(&database, 8)?;
+        let pool = pool(&database.url(), 8)?;
         let (hub, projection) = (Memory::new(), Items::default());
         Ok(Self { database, pool, hub, origin, url, projection, tasks })
     }
@@ -156,7 +156,7 @@ impl World {
 
     /// Connections of another process.
     pub(crate) fn own_pool(&self, connections_max: usize) -> anyhow::Result<Pool> {
-        pool(&self.database, connections_max)
+        pool(&self.database.url(), connections_max)
     }
 
     /// Ends every connection, as a database does that restarts.
