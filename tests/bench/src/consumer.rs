@@ -67,7 +67,8 @@ impl Program for Consumer {
 
     async fn wire(service: Service, settings: Settings) -> Result<(), BoxError> {
         let pool = service.pool(&settings.database).await?;
-        let bus = Bus::connect(&settings.bus, SEAT)?;
+        let seat = settings.inbox.consumer.clone().unwrap_or_else(|| SEAT.to_owned());
+        let bus = Bus::connect(&settings.bus, &seat)?;
         service.tasks().spawn("bus", bus.run(service.stop()));
         let mut inbox = settings.inbox.named(SEAT);
         inbox.stop = service.stop();

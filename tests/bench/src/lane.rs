@@ -61,10 +61,8 @@ pub struct Running {
 impl Syncline {
     /// Makes both databases, empty.
     pub async fn create(place: &Place, lane: Lane) -> anyhow::Result<Self> {
-        let (source, copy) =
-            (Database::create("bench-source").await?, Database::create("bench-copy").await?);
+        let (source, copy) = (Database::create("bench-source").await?, Self::fresh_copy().await?);
         catalog::Catalog::migrate(&mut source.connect().await?).await.map_err(boxed)?;
-        Consumer::migrate(&mut copy.connect().await?).await.map_err(boxed)?;
         let folder = place.folder.join(format!("{lane:?}").to_lowercase());
         std::fs::create_dir_all(&folder)?;
         Ok(Self { lane, source, copy, next: 1, keys: 0, place: place.clone(), folder })
@@ -106,19 +104,44 @@ impl Syncline {
 
     /// Starts the relay of some more sources beside this one.
     pub async fn relay_of(&self, others: &[(String, Database)]) -> anyhow::Result<Part> {
+        let [port] = quiet_ports()?;
+        self.relay_at(others, port).await
+    }
+
+    /// Starts the relay on a port where consumers expect it.
+    pub async fn relay_at(&self, others: &[(String, Database)], port: u16) -> anyhow::Result<Part> {
         let mut command = command(&self.place.program("relay")?);
         let others = others.iter().map(|(name, database)| format!(",{name}={}", database.url()));
         let sources = format!("catalog={}{}", self.source.url(), others.collect::<String>());
         command.env("SOURCES", sources);
-        self.part("relay", "relay", command).await
+        self.part(("relay", "relay", port), command).await
     }
 
     /// Starts the consumer beside a relay.
     pub async fn consumer(&self, relay: &Part) -> anyhow::Result<Part> {
+        self.consumer_of(relay, &self.copy, SEAT).await
+    }
+
+    /// Starts a consumer of this name with a copy of its own.
+    pub async fn consumer_of(
+        &self,
+        relay: &Part,
+        copy: &Database,
+        name: &str,
+    ) -> anyhow::Result<Part> {
         let mut command = command(&self.place.program("bench-consumer")?);
-        command.env("DATABASE_URL", self.copy.url());
-        command.env("CACHE_URL", self.place.cache_url.expose_secret());
+        command
+            .env("DATABASE_URL", copy.url())
+            .env("CACHE_URL", self.place.cache_url.expose_secret())
+            .env("CONSUMER", name);
         self.service("consumer", SEAT, command, relay).await
+    }
+
+    /// An empty database for a copy.
+    pub async fn fresh_copy() -> anyhow::Result<Database> {
+        let copy = Database::create("bench-copy").await?;
+        Consumer::migrate(&mut copy.connect().await?).await.map_err(boxed)?;
+        Ok(copy)
     }
 
     /// Starts any service that follows a relay.
@@ -135,11 +158,15 @@ impl Syncline {
                 command.env(format!("RELAY_URL_{source}"), url);
             }
         }
-        self.part(name, app_id, command).await
+        let [port] = quiet_ports()?;
+        self.part((name, app_id, port), command).await
     }
 
-    async fn part(&self, name: &str, app_id: &str, mut command: Command) -> anyhow::Result<Part> {
-        let [port] = quiet_ports()?;
+    async fn part(
+        &self,
+        (name, app_id, port): (&str, &str, u16),
+        mut command: Command,
+    ) -> anyhow::Result<Part> {
         let mut sidecar = match self.lane {
             Lane::Dapr => {
                 let components = &self.place.components;
@@ -187,7 +214,12 @@ impl Syncline {
 
     /// Waits until everything committed at the source is applied; answers how long that took.
     pub async fn drain(&self, limit: Duration) -> anyhow::Result<Duration> {
-        let (source, copy) = (self.source.connect().await?, self.copy.connect().await?);
+        self.drain_to(&self.copy, limit).await
+    }
+
+    /// The same for any copy.
+    pub async fn drain_to(&self, copy: &Database, limit: Duration) -> anyhow::Result<Duration> {
+        let (source, copy) = (self.source.connect().await?, copy.connect().await?);
         let (stream, start) = (Self::stream(), Instant::now());
         loop {
             let unsealed: bool = source.query_one(UNSEALED, &[]).await?.try_get("unsealed")?;
@@ -255,9 +287,9 @@ impl Part {
     }
 
     /// Kills it, and its sidecar too.
-    pub async fn kill(self) -> anyhow::Result<()> {
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill().await?;
-        match self.sidecar {
+        match &mut self.sidecar {
             Some(sidecar) => sidecar.process.kill().await,
             None => Ok(()),
         }

@@ -106,7 +106,7 @@ impl Plain {
     }
 
     /// Ends all parts.
-    pub async fn stop(self) -> anyhow::Result<()> {
+    pub async fn stop(mut self) -> anyhow::Result<()> {
         self.beside.process.stop().await?;
         self.producer.process.stop().await?;
         self.consumer.kill().await

@@ -45,6 +45,14 @@ pub enum Kind {
     Overhead(f64, u32),
     /// Be found at 1,000/s for these seconds.
     Search(f64),
+    /// Hold this many products, then take 1,000/s for these seconds.
+    Growth(u32, f64),
+    /// Feed this many consumers at 1,000/s for these seconds.
+    Consumers(u32, f64),
+    /// What `Held` does, for so long that rot would show.
+    Rot(f64),
+    /// Take this rate for these seconds while something is killed every 20.
+    Kills(f64, f64),
 }
 
 impl Kind {
@@ -60,6 +68,10 @@ impl Kind {
             Self::Idle(_) => "idle".to_owned(),
             Self::Overhead(..) => "overhead".to_owned(),
             Self::Search(_) => "search".to_owned(),
+            Self::Growth(products, _) => format!("growth-{products}"),
+            Self::Consumers(count, _) => format!("consumers-{count}"),
+            Self::Rot(_) => "rot".to_owned(),
+            Self::Kills(..) => "kills".to_owned(),
         }
     }
 }
@@ -103,11 +115,10 @@ impl Plan {
                 "a rate of {rate}/s makes no sense; give 1 to {RATE_MAX} changes per second"
             );
         }
-        let mut plan = if wanted.quick { Self::quick(given) } else { Self::full(given) };
-        plan.mode = match (wanted.quick, wanted.long) {
-            (true, _) => "quick",
-            (_, true) => "long",
-            _ => "full",
+        let mut plan = match (wanted.quick, wanted.long) {
+            (true, _) => Self::quick(given),
+            (_, true) => Self::long(),
+            _ => Self::full(given),
         };
         if !wanted.only.is_empty() {
             let names: Vec<_> = plan.items.iter().map(|item| item.kind.name()).collect();
@@ -164,6 +175,30 @@ impl Plan {
         ]);
         let probe = Duration::from_secs(2);
         Self { mode: "full", items, products: PRODUCTS, probe }
+    }
+}
+
+impl Plan {
+    /// Wear, in a fresh lane for each.
+    fn long() -> Self {
+        let steady = Kind::Steady(1_000.0, (5.0, 30.0));
+        let mut items = vec![
+            Item { kind: steady, lanes: DIRECT, rounds: 1 },
+            Item { kind: Kind::Rot(600.0), lanes: DIRECT, rounds: 1 },
+            Item { kind: Kind::Kills(4_000.0, 260.0), lanes: DIRECT, rounds: 1 },
+        ];
+        let growth = [10_000, 100_000, 500_000, 2_000_000];
+        items.extend(growth.map(|products| Item {
+            kind: Kind::Growth(products, 20.0),
+            lanes: DIRECT,
+            rounds: 1,
+        }));
+        items.extend([1, 2, 4, 8].map(|count| Item {
+            kind: Kind::Consumers(count, 20.0),
+            lanes: DIRECT,
+            rounds: 1,
+        }));
+        Self { mode: "long", items, products: PRODUCTS, probe: Duration::from_secs(2) }
     }
 }
 

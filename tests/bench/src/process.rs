@@ -84,7 +84,7 @@ impl Process {
     }
 
     /// Kills it, as power loss of its process would.
-    pub async fn kill(mut self) -> anyhow::Result<()> {
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().await.with_context(|| format!("killing {}", self.name))
     }
 

@@ -5,7 +5,9 @@ mod found;
 mod held;
 mod idle;
 mod import;
+mod kills;
 mod load;
+mod many;
 mod outage;
 mod steps;
 
@@ -16,7 +18,9 @@ pub use found::found;
 pub use held::held;
 pub use idle::{idle, overhead};
 pub use import::import;
+pub use kills::kills;
 pub use load::{Load, load, write};
+pub use many::many;
 pub use outage::outage;
 
 pub(crate) use load::{Written, writing};

@@ -77,7 +77,14 @@ async fn limits(place: &Place, plan: &Plan) -> anyhow::Result<Limit> {
 
 /// Scenarios that start what they need themselves.
 fn is_without_consumer(kind: Kind) -> bool {
-    matches!(kind, Kind::Idle(_) | Kind::Overhead(..) | Kind::Search(_))
+    matches!(
+        kind,
+        Kind::Idle(_)
+            | Kind::Overhead(..)
+            | Kind::Search(_)
+            | Kind::Growth(..)
+            | Kind::Consumers(..)
+    )
 }
 
 /// The same for every lane and round, so that all are asked for the same.
@@ -120,6 +127,14 @@ impl Session {
                 let flood = Load { rate: 0.0, seconds: (0.0, seconds), seed: seed(4.0) };
                 scenario::critical(lane, running, &flood).await
             }
+            Kind::Rot(seconds) => {
+                let load = Load { rate: USUAL, seconds: (1.0, seconds), seed: seed(7.0) };
+                scenario::held(lane, running, &load, self.clean_p95).await
+            }
+            Kind::Kills(rate, seconds) => {
+                let load = Load { rate, seconds: (0.0, seconds), seed: seed(8.0) };
+                scenario::kills(lane, running, &load).await
+            }
             _ => anyhow::bail!("{} needs no consumer", kind.name()),
         }
     }
@@ -137,6 +152,20 @@ impl Session {
             Kind::Search(seconds) => {
                 let load = Load { rate: USUAL, seconds: (0.0, seconds), seed: seed(6.0) };
                 scenario::found(lane, &load).await
+            }
+            Kind::Growth(products, seconds) => {
+                let mut grown = Syncline::create(lane.place(), lane.lane).await?;
+                let mut running = grown.start().await?;
+                let imported = scenario::import(&mut grown, &mut running, products).await?;
+                let load = Load { rate: USUAL, seconds: (3.0, seconds), seed: seed(9.0) };
+                let mut figures = scenario::load(&mut grown, &mut running, &load).await?;
+                figures.others.extend(imported.others);
+                running.stop().await?;
+                Ok(figures)
+            }
+            Kind::Consumers(count, seconds) => {
+                let load = Load { rate: USUAL, seconds: (3.0, seconds), seed: seed(10.0) };
+                scenario::many(lane, count, &load).await
             }
             _ => anyhow::bail!("{} needs a consumer", kind.name()),
         }

@@ -137,18 +137,18 @@ fn together(numbered: &[Numbered], notes: &Notes, figures: &mut Figures) {
 }
 
 /// Counters of the copy that only grow.
-struct Counts {
+pub(super) struct Counts {
     duplicates: i64,
     regressed: i64,
 }
 
 impl Counts {
-    async fn read(lane: &Syncline) -> anyhow::Result<Self> {
+    pub(super) async fn read(lane: &Syncline) -> anyhow::Result<Self> {
         let row = lane.copy.connect().await?.query_one(COUNTS, &[]).await?;
         Ok(Self { duplicates: row.try_get("duplicates")?, regressed: row.try_get("regressed")? })
     }
 
-    async fn since(&self, lane: &Syncline, figures: &mut Figures) -> anyhow::Result<()> {
+    pub(super) async fn since(&self, lane: &Syncline, figures: &mut Figures) -> anyhow::Result<()> {
         let now = Self::read(lane).await?;
         figures.duplicates = u64::try_from(now.duplicates - self.duplicates)?;
         figures.out_of_order = u64::try_from(now.regressed - self.regressed)?;
@@ -206,7 +206,7 @@ pub(super) async fn take_text(running: &Running) -> anyhow::Result<String> {
 }
 
 /// What the source numbered after a number.
-async fn numbered(lane: &Syncline, after: i64) -> anyhow::Result<Vec<Numbered>> {
+pub(super) async fn numbered(lane: &Syncline, after: i64) -> anyhow::Result<Vec<Numbered>> {
     let source = lane.source.connect().await?;
     let rows = source.query(NUMBERED, &[&Syncline::stream().as_str(), &after]).await?;
     let numbered = rows.iter().map(|row| {
