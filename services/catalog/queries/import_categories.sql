@@ -1,13 +1,13 @@
 -- Stores the categories that are not equal already and says which; sorted, so that two of these
--- never wait for each other in a circle. An equal one is neither locked nor written.
+-- never wait for each other in a circle. An equal one is neither locked nor written. The limit makes
+-- this a look into the index for each, although the plan may be older than most of the table.
 insert into catalog.category as stored (id, name, parent)
 select given.id, given.name, given.parent
-  from jsonb_to_recordset($1::jsonb) as given (id text, name text, parent text)
- where not exists (
-   select from catalog.category as held
-    where held.id = given.id and held.name = given.name
-      and held.parent is not distinct from given.parent
- )
+  from unnest($1::text[], $2::text[], $3::text[]) as given (id, name, parent)
+  left join lateral (
+    select name, parent from catalog.category where id = given.id limit 1
+  ) as held on true
+ where given.name is distinct from held.name or given.parent is distinct from held.parent
  order by given.id collate "C"
 on conflict (id) do update
    set name = excluded.name, parent = excluded.parent, revision = stored.revision + 1

@@ -49,11 +49,14 @@ pub(crate) enum Attribute {
 impl Attribute {
     /// Accepts text that every store can hold.
     pub(crate) fn text(raw: String) -> Result<Self, Invalid> {
-        if raw.chars().count() > TEXT_CHARS_MAX {
+        // No text has more characters than bytes.
+        if raw.len() > TEXT_CHARS_MAX && raw.chars().count() > TEXT_CHARS_MAX {
             let reason = format!("must have at most {TEXT_CHARS_MAX} characters");
             return Err(Invalid::new("length", reason));
         }
-        if raw.chars().any(|c| c.is_control() && !['\n', '\r', '\t'].contains(&c)) {
+        let is_plain = raw.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let is_foreign = |c: char| c.is_control() && !['\n', '\r', '\t'].contains(&c);
+        if !is_plain && raw.chars().any(is_foreign) {
             let reason = "may not have control characters other than tab and line ends";
             return Err(Invalid::new("illegal-character", reason));
         }

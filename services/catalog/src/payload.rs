@@ -15,18 +15,18 @@ pub(crate) const CATEGORIES: &str = "catalog.categories";
 /// A product as it travels.
 #[derive(Debug, Serialize)]
 pub(crate) struct ProductPayload<'a> {
-    sku: &'a str,
-    name: &'a str,
-    categories: Vec<&'a str>,
-    attributes: BTreeMap<&'a str, Scalar<'a>>,
+    pub(crate) sku: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) categories: Vec<&'a str>,
+    pub(crate) attributes: BTreeMap<&'a str, Scalar<'a>>,
 }
 
 /// A category as it travels.
 #[derive(Debug, Serialize)]
 pub(crate) struct CategoryPayload<'a> {
-    id: &'a str,
-    name: &'a str,
-    parent: Option<&'a str>,
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) parent: Option<&'a str>,
 }
 
 /// The value of an attribute as it travels.

@@ -55,7 +55,12 @@ pub(crate) async fn import_products(
     tx: &Tx<'_>,
     products: &[ProductPayload<'_>],
 ) -> Result<BTreeSet<String>, Error> {
-    import(tx, IMPORT_PRODUCTS, &Json(products)).await
+    let skus: Vec<&str> = products.iter().map(|product| product.sku).collect();
+    let names: Vec<&str> = products.iter().map(|product| product.name).collect();
+    // An array of arrays would need equal lengths; no id has a bar.
+    let lists: Vec<String> = products.iter().map(|product| product.categories.join("|")).collect();
+    let attributes: Vec<_> = products.iter().map(|product| Json(&product.attributes)).collect();
+    import(tx, IMPORT_PRODUCTS, &[&skus, &names, &lists, &attributes]).await
 }
 
 /// Stores what is not equal already; answers its keys.
@@ -63,14 +68,17 @@ pub(crate) async fn import_categories(
     tx: &Tx<'_>,
     categories: &[CategoryPayload<'_>],
 ) -> Result<BTreeSet<String>, Error> {
-    import(tx, IMPORT_CATEGORIES, &Json(categories)).await
+    let ids: Vec<&str> = categories.iter().map(|category| category.id).collect();
+    let names: Vec<&str> = categories.iter().map(|category| category.name).collect();
+    let parents: Vec<Option<&str>> = categories.iter().map(|category| category.parent).collect();
+    import(tx, IMPORT_CATEGORIES, &[&ids, &names, &parents]).await
 }
 
 async fn import(
     tx: &Tx<'_>,
     statement: &str,
-    records: &(dyn ToSql + Sync),
+    records: &[&(dyn ToSql + Sync)],
 ) -> Result<BTreeSet<String>, Error> {
-    let rows = tx.query(statement, &[records]).await?;
+    let rows = tx.query(statement, records).await?;
     rows.iter().map(|row| Ok(row.try_get("key")?)).collect()
 }
