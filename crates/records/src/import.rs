@@ -24,6 +24,7 @@ mod csv;
 mod lines;
 mod ndjson;
 mod progress;
+mod reader;
 mod run;
 mod source;
 pub(crate) mod store;
@@ -100,8 +101,8 @@ async fn carry_out<C: Collection>(
         return Err(Error::KeyReused.into());
     }
     let id = begun.id;
-    let mut run = Run::new(collection, &session, begun, format);
-    let outcome = run.read(source).await;
+    let (mut run, mut reader) = Run::new(collection, &session, begun, format);
+    let outcome = run.read(&mut reader, source).await;
     let (line, totals) = (run.progress.line, run.progress.totals);
     outcome.map_err(|problem| interrupted(problem, line, key))?;
     tracing::info!(

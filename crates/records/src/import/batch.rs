@@ -9,12 +9,8 @@ use super::{
     lines::{Found, utf8},
 };
 
-/// The most lines of a batch: its keys stay locked until all of it is stored.
-const LINES_MAX: usize = 500;
 /// The most that the records of a batch may weigh together; one alone may weigh more.
 const WEIGHT_MAX: usize = 1_000;
-/// What the lines of a batch may hold together, beyond which it is closed.
-const BYTES_MAX: usize = 4 << 20;
 
 /// Lines that are stored in one transaction, each key at most once.
 pub(super) struct Batch<C: Collection> {
@@ -25,14 +21,14 @@ pub(super) struct Batch<C: Collection> {
     /// Lines that are refused already.
     pub(super) refused: Vec<(i64, Problem)>,
     keys: BTreeSet<String>,
-    bytes: usize,
     weight: usize,
 }
 
 /// A line that was read and checked.
 pub(super) struct Parsed<C: Collection> {
     line: i64,
-    bytes: usize,
+    /// How long it is.
+    pub(super) bytes: usize,
     /// What is written with the record, as its collection says.
     pub(super) weight: usize,
     pub(super) record: Result<(String, C::Record), Problem>,
@@ -56,7 +52,6 @@ impl<C: Collection> Batch<C> {
             lines: Vec::new(),
             refused: Vec::new(),
             keys: BTreeSet::new(),
-            bytes: 0,
             weight: 0,
         }
     }
@@ -66,11 +61,10 @@ impl<C: Collection> Batch<C> {
         let is_twice = parsed.record.as_ref().is_ok_and(|(key, _)| self.keys.contains(key));
         let lines = self.records.len() + self.refused.len();
         let is_heavy = lines > 0 && self.weight.saturating_add(parsed.weight) > WEIGHT_MAX;
-        is_twice || is_heavy || lines >= LINES_MAX || self.bytes >= BYTES_MAX
+        is_twice || is_heavy
     }
 
     pub(super) fn push(&mut self, parsed: Parsed<C>) {
-        self.bytes += parsed.bytes;
         self.weight = self.weight.saturating_add(parsed.weight);
         match parsed.record {
             Ok((key, record)) => {

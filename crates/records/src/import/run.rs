@@ -1,16 +1,18 @@
 //! One upload at work: from the pieces of its file to stored batches.
 
-use std::{cmp::Ordering, ops::Deref, slice};
+use std::{ops::Deref, pin::pin, slice};
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
+use futures::future::{Either, select};
 use outbox::Tx;
 use service_kit::{Problem, chain};
 
 use super::{
-    batch::{Batch, parse},
+    batch::Batch,
     collection::{Collection, Outcome},
-    lines::{Format, Found, Lines},
+    lines::Format,
     progress::{Progress, Refusal, State, Totals},
+    reader::{End, Line, Reader},
     source::{Prefix, Source},
     store::{self, Begun},
 };
@@ -58,20 +60,10 @@ pub(super) struct Run<'a, C: Collection> {
     collection: &'a C,
     client: &'a ClientWrapper,
     id: i64,
-    lines: Lines,
-    /// What an earlier try has done of the file, until that is passed; all of a finished one.
-    mark: Option<Mark>,
     batch: Batch<C>,
     /// What was read with the batch.
     with_batch: Prefix,
     pub(super) progress: Progress,
-}
-
-/// A prefix that is done already.
-#[derive(Debug)]
-struct Mark {
-    bytes: u64,
-    digest: Vec<u8>,
 }
 
 /// How the records of a batch are tried.
@@ -83,96 +75,75 @@ enum Manner {
 }
 
 impl<'a, C: Collection> Run<'a, C> {
+    /// The rest of an upload, and the reader of its file.
     pub(super) fn new(
         collection: &'a C,
         client: &'a ClientWrapper,
         begun: Begun,
         format: Format,
-    ) -> Self {
+    ) -> (Self, Reader) {
         let Begun { id, progress, .. } = begun;
-        let bytes = progress.bytes.unsigned_abs();
-        let is_new = progress.state == State::Open && bytes == 0;
-        Self {
-            collection,
-            client,
-            id,
-            lines: Lines::new(format, C::COLUMNS),
-            mark: (!is_new).then(|| Mark { bytes, digest: progress.digest.clone() }),
-            batch: Batch::new(),
-            with_batch: Prefix::default(),
-            progress,
-        }
+        let reader = Reader::new::<C>(format, &progress);
+        let (batch, with_batch) = (Batch::new(), Prefix::default());
+        (Self { collection, client, id, batch, with_batch, progress }, reader)
     }
 
-    /// Reads the file to its end. What was read whole before the upload failed is stored.
-    pub(super) async fn read(&mut self, source: &mut Source) -> Result<(), Problem> {
-        while let Some(piece) = source.next().await {
-            match piece {
-                Ok(mut piece) => {
-                    self.lines.done().pass_mark(&mut piece);
-                    self.take(&piece).await?;
+    /// Stores the file to its end: while some of it is stored, what follows is read. What was read
+    /// whole before the upload failed is stored.
+    pub(super) async fn read(
+        &mut self,
+        reader: &mut Reader,
+        source: &mut Source,
+    ) -> Result<(), Problem> {
+        let mut read = reader.read(source).await?;
+        while let End::More = read.end {
+            let storing = pin!(self.store_lines(read.lines));
+            let reading = pin!(reader.read(source));
+            // Polled in order, so that the database is at work first.
+            read = match select(storing, reading).await {
+                Either::Left((stored, reading)) => {
+                    stored?;
+                    reading.await?
                 }
-                Err(problem) => {
-                    self.store(State::Open).await?;
-                    return Err(problem);
+                Either::Right((read, storing)) => {
+                    storing.await?;
+                    read?
                 }
-            }
+            };
         }
-        while let Some(found) = self.lines.end()? {
-            self.add(found).await?;
-        }
-        match &self.mark {
-            None => Ok(self.store(State::Finished).await?),
-            Some(mark) if self.progress.state == State::Finished && mark.is(self.lines.done()) => {
-                Ok(())
+        self.collect(read.lines).await?;
+        match read.end {
+            End::Finished(prefix) => {
+                self.with_batch = prefix;
+                Ok(self.store(State::Finished).await?)
             }
-            Some(_) => Err(Error::KeyReused.into()),
+            End::Broken(problem) => {
+                self.store(State::Open).await?;
+                Err(problem)
+            }
+            End::More | End::FinishedBefore => Ok(()),
         }
     }
 
-    async fn take(&mut self, mut rest: &[u8]) -> Result<(), Problem> {
-        loop {
-            let (used, found) = self.lines.next(rest)?;
-            rest = rest.get(used..).unwrap_or_default();
-            match found {
-                Some(found) => self.add(found).await?,
-                None if rest.is_empty() => return Ok(()),
-                None => {}
-            }
-        }
+    /// Stores lines in as many batches as they need.
+    async fn store_lines(&mut self, lines: Vec<Line<C>>) -> Result<(), Error> {
+        self.collect(lines).await?;
+        self.store(State::Open).await
     }
 
-    /// Adds a record to the batch, unless an earlier try has done it.
-    async fn add(&mut self, found: Found) -> Result<(), Problem> {
-        if self.was_done()? {
-            return Ok(());
+    /// Stores lines up to the last batch, which is left open.
+    async fn collect(&mut self, lines: Vec<Line<C>>) -> Result<(), Error> {
+        for Line { mut parsed, prefix } in lines {
+            if let Ok((_, record)) = &parsed.record {
+                parsed.weight = self.collection.weight(self.client, record).await?;
+            }
+            if self.batch.is_closed_to(&parsed) {
+                self.store(State::Open).await?;
+            }
+            self.batch.push(parsed);
+            self.with_batch = prefix;
         }
-        let mut parsed = parse::<C>(found);
-        if let Ok((_, record)) = &parsed.record {
-            parsed.weight = self.collection.weight(self.client, record).await?;
-        }
-        if self.batch.is_closed_to(&parsed) {
-            self.store(State::Open).await?;
-        }
-        self.batch.push(parsed);
-        self.with_batch = self.lines.done().clone();
         Ok(())
-    }
-
-    /// Whether an earlier try has done the record that was just read; it must have read the same.
-    fn was_done(&mut self) -> Result<bool, Error> {
-        let Some(mark) = &self.mark else { return Ok(false) };
-        let done = self.lines.done();
-        match done.bytes().cmp(&mark.bytes) {
-            Ordering::Less => Ok(true),
-            Ordering::Equal if mark.is(done) => {
-                if self.progress.state == State::Open {
-                    self.mark = None;
-                }
-                Ok(true)
-            }
-            Ordering::Equal | Ordering::Greater => Err(Error::KeyReused),
-        }
     }
 
     /// Stores the batch and moves the progress, in one transaction.
@@ -180,8 +151,7 @@ impl<'a, C: Collection> Run<'a, C> {
         if state == State::Open && self.batch.is_empty() {
             return Ok(());
         }
-        let is_finished = state == State::Finished;
-        let prefix = if is_finished { self.lines.done() } else { &mut self.with_batch };
+        let prefix = &self.with_batch;
         let mut next = self.progress.clone();
         next.bytes = i64::try_from(prefix.bytes()).unwrap_or(i64::MAX);
         next.digest = prefix.digest().as_bytes().to_vec();
@@ -250,11 +220,5 @@ impl<'a, C: Collection> Run<'a, C> {
             }
         }
         Ok(outcomes)
-    }
-}
-
-impl Mark {
-    fn is(&self, prefix: &Prefix) -> bool {
-        self.bytes == prefix.bytes() && self.digest == prefix.digest().as_bytes()
     }
 }
