@@ -12,12 +12,16 @@ const APPEND_MANY: &str = "select outbox.append_many($1, $2, $3, $4, p_force => 
 
 type Entity = (String, Option<String>);
 
-async fn many(
-    client: &Client,
-    topic: &str,
-    entities: &[Entity],
+/// What is appended in one call.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    topic: &'a str,
+    entities: &'a [Entity],
     force: bool,
-) -> Result<Vec<i64>, tokio_postgres::Error> {
+}
+
+async fn many(client: &Client, batch: Batch<'_>) -> Result<Vec<i64>, tokio_postgres::Error> {
+    let Batch { topic, entities, force } = batch;
     let keys: Vec<&str> = entities.iter().map(|(key, _)| key.as_str()).collect();
     let payloads: Vec<Option<&[u8]>> =
         entities.iter().map(|(_, payload)| payload.as_deref().map(str::as_bytes)).collect();
@@ -27,7 +31,8 @@ async fn many(
 }
 
 /// The same one by one, in the order in which many are taken.
-async fn each(client: &Client, topic: &str, entities: &[Entity], force: bool) -> Vec<i64> {
+async fn each(client: &Client, batch: Batch<'_>) -> Vec<i64> {
+    let Batch { topic, entities, force } = batch;
     let mut places: Vec<usize> = (0..entities.len()).collect();
     places.sort_by_key(|place| &entities[*place].0);
     let mut versions = vec![0; entities.len()];
@@ -40,6 +45,11 @@ async fn each(client: &Client, topic: &str, entities: &[Entity], force: bool) ->
         versions[place] = row.get("version");
     }
     versions
+}
+
+/// What is appended to the items unless it is equal.
+fn items(entities: &[Entity]) -> Batch<'_> {
+    Batch { topic: ITEMS, entities, force: false }
 }
 
 async fn changes(client: &Client, topic: &str) -> Vec<(String, i64, String, Option<Vec<u8>>)> {
@@ -64,8 +74,9 @@ async fn many_together_are_what_each_is_alone() {
             })
             .collect();
         let force = random.random_bool(0.1);
-        let together = many(&client, ITEMS, &entities, force).await.unwrap();
-        let alone = each(&client, PRICES, &entities, force).await;
+        let batch = Batch { topic: ITEMS, entities: &entities, force };
+        let together = many(&client, batch).await.unwrap();
+        let alone = each(&client, Batch { topic: PRICES, ..batch }).await;
         assert_eq!(together, alone, "{entities:?}");
     }
     let (together, alone) = (changes(&client, ITEMS).await, changes(&client, PRICES).await);
@@ -93,7 +104,7 @@ async fn what_became_equal_while_its_lock_was_waited_for_is_not_appended_again()
     second.batch_execute("set application_name = 'second'").await.unwrap();
     let entities = [("d", Some(1)), ("c", None), ("b", Some(1)), ("a", Some(1))];
     let entities = entities.map(|(key, n)| (key.to_owned(), n.map(|n| format!("{{\"n\":{n}}}"))));
-    let waiting = many(&second, ITEMS, &entities, false);
+    let waiting = many(&second, items(&entities));
     let ending = async {
         world.blocked("second").await;
         rival.commit().await.unwrap();
@@ -107,7 +118,7 @@ async fn what_became_equal_while_its_lock_was_waited_for_is_not_appended_again()
     let rival = first.transaction().await.unwrap();
     rival.batch_execute("select outbox.append('shop.items', 'z', 'upsert', '1')").await.unwrap();
     let entities = [("z".to_owned(), Some("1".to_owned()))];
-    let waiting = many(&second, ITEMS, &entities, false);
+    let waiting = many(&second, items(&entities));
     let ending = async {
         world.blocked("second").await;
         rival.commit().await.unwrap();
@@ -133,7 +144,7 @@ async fn concurrent_writers_of_many_keep_the_order_of_each_key_and_never_wait_in
                         (format!("k{}", random.random_range(0..200)), payload)
                     })
                     .collect();
-                many(&client, ITEMS, &entities, false).await.unwrap();
+                many(&client, items(&entities)).await.unwrap();
             }
         });
     }
@@ -170,7 +181,7 @@ async fn of_many_one_that_could_not_travel_refuses_all() {
     ] {
         let entities = [("a", Some("{}")), (key, Some(payload)), ("old", None), ("c", Some("1"))];
         let entities = entities.map(|(k, p)| (k.to_owned(), p.map(str::to_owned)));
-        let error = many(&client, topic, &entities, false).await.unwrap_err();
+        let error = many(&client, Batch { topic, ..items(&entities) }).await.unwrap_err();
         let error = error.as_db_error().unwrap();
         assert_eq!((error.code().code(), error.message()), ("SL422", reason));
     }
