@@ -27,7 +27,7 @@ use world::World;
 /// What `cargo x test` may be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only this stage (unit, integration, tick, doc, or a scenario: up, converge, rebuild ...);
+    /// Only this stage (unit, integration, tick, costs, doc, or a scenario: up, converge, rebuild ...);
     /// any other word runs every test that has it in its name
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -37,8 +37,8 @@ pub(crate) struct Args {
 
 /// The package whose tests see the system from outside.
 const SYSTEM: &str = "tests";
-/// The tests that are a stage of their own: package and module.
-const TICK: (&str, &str) = ("outbox", "tick");
+/// The tests that are a stage of their own: package and module. What they print is shown.
+const ALONE: &[(&str, &str)] = &[("outbox", "tick"), ("inbox", "costs")];
 /// Scenarios in the order in which they teach; others follow.
 const SCENARIOS: &[&str] = &["up", "view", "find", "turns", "import", "converge", "rebuild"];
 /// Stages that need no servers.
@@ -126,20 +126,25 @@ fn choose(binaries: Vec<Binary>, only: Option<&str>) -> Result<Vec<Stage>> {
 
 /// The stages in their order.
 fn sort(others: Vec<Binary>, mut scenarios: Vec<(String, Binary)>) -> Vec<Stage> {
-    let tick = format!("{}::", TICK.1);
     let stage = |name: &str| Stage { name: name.to_owned(), runs: Vec::new() };
-    let (mut unit, mut integration, mut ticks) = (stage(UNIT), stage("integration"), stage(TICK.1));
+    let (mut unit, mut integration) = (stage(UNIT), stage("integration"));
+    let mut alone: Vec<Stage> = ALONE.iter().map(|(_, module)| stage(module)).collect();
     for binary in others {
         let arguments = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect();
         if binary.target == Target::Unit {
             unit.runs.push(Run { binary, arguments: Vec::new() });
-        } else if binary.package == TICK.0 {
-            let reported = arguments(&[SHOW, &tick]);
-            ticks.runs.push(Run { binary: binary.clone(), arguments: reported });
-            integration.runs.push(Run { binary, arguments: arguments(&["--skip", &tick]) });
-        } else {
-            integration.runs.push(Run { binary, arguments: Vec::new() });
+            continue;
         }
+        let mut rest = Vec::new();
+        for ((package, module), stage) in ALONE.iter().zip(&mut alone) {
+            if binary.package == *package {
+                let tests = format!("{module}::");
+                let reported = arguments(&[SHOW, &tests]);
+                stage.runs.push(Run { binary: binary.clone(), arguments: reported });
+                rest.extend(["--skip".to_owned(), tests]);
+            }
+        }
+        integration.runs.push(Run { binary, arguments: rest });
     }
     let place = |name: &str| SCENARIOS.iter().position(|s| *s == name).unwrap_or(SCENARIOS.len());
     scenarios.sort_by_key(|(name, _)| (place(name), name.clone()));
@@ -147,7 +152,7 @@ fn sort(others: Vec<Binary>, mut scenarios: Vec<(String, Binary)>) -> Vec<Stage>
         let arguments = vec![SHOW.to_owned(), SERIAL.to_owned(), format!("{name}::")];
         Stage { name, runs: vec![Run { binary, arguments }] }
     });
-    [unit, integration, ticks].into_iter().chain(scenarios).collect()
+    [unit, integration].into_iter().chain(alone).chain(scenarios).collect()
 }
 
 /// All stages, or the one of this name, or of all stages the tests with this word in their name.
@@ -228,10 +233,13 @@ mod tests {
     #[test]
     fn every_test_belongs_to_one_stage_and_no_scenario_is_forgotten() {
         let stages = stages();
-        assert_eq!(names(&stages), ["unit", "integration", "tick", "up", "rebuild", "zebra"]);
+        let named = ["unit", "integration", "tick", "costs", "up", "rebuild", "zebra"];
+        assert_eq!(names(&stages), named);
         assert_eq!(stages[1].runs[0].arguments, ["--skip", "tick::"]);
+        assert_eq!(stages[1].runs[1].arguments, ["--skip", "costs::"]);
         assert_eq!(stages[2].runs[0].arguments, [SHOW, "tick::"]);
-        assert_eq!(stages[5].runs[0].arguments, [SHOW, SERIAL, "zebra::"]);
+        assert_eq!(stages[3].runs[0].arguments, [SHOW, "costs::"]);
+        assert_eq!(stages[6].runs[0].arguments, [SHOW, SERIAL, "zebra::"]);
     }
 
     #[test]

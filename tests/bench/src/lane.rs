@@ -84,6 +84,9 @@ impl Syncline {
     }
 
     /// The stream that is measured.
+    ///
+    /// # Panics
+    /// Never: the topic is a constant.
     pub fn stream() -> Stream {
         let topic = Topic::parse("catalog.products").expect("a topic");
         Stream::new(&topic, Priority::Normal)

@@ -14,7 +14,8 @@ use crate::proc;
 
 const SERVER: &str = include_str!("../queries/server_counters.sql");
 const STATEMENTS: &str = include_str!("../queries/statements.sql");
-const BACKEND: &str = include_str!("../queries/backend.sql");
+/// The process that serves a session.
+pub(crate) const BACKEND: &str = include_str!("../queries/backend.sql");
 const TUPLES: &str = include_str!("../queries/tuples.sql");
 
 /// Readings of all counters at one moment.

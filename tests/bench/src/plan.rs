@@ -9,6 +9,7 @@ const RATE_MAX: f64 = 200_000.0;
 
 /// What was asked for.
 #[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Wanted {
     /// Below 10 minutes.
     #[arg(long)]

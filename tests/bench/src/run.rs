@@ -85,9 +85,9 @@ async fn carry_out(place: &Place, plan: &Plan, rounds: &mut Rounds) -> anyhow::R
                 continue;
             }
             let carried = match lane {
-                Lane::PlainDapr => session::plain(place, plan, &items, rounds).await,
+                Lane::PlainDapr => Box::pin(session::plain(place, plan, &items, rounds)).await,
                 Lane::Direct | Lane::Dapr => {
-                    session::syncline(place, plan, (lane, &items), rounds).await
+                    Box::pin(session::syncline(place, plan, (lane, &items), rounds)).await
                 }
             };
             if let Err(error) = carried {

@@ -34,12 +34,12 @@ pub async fn syncline(
         .filter(|item| !matches!(item.kind, Kind::Import(_)))
         .partition(|item| is_without_consumer(item.kind));
     for item in beside {
-        let work = session.beside(&mut running, item.kind);
+        let work = Box::pin(session.beside(&mut running, item.kind));
         rounds.watch((item.kind.name(), lane), limit, work).await?;
     }
     running.stop().await?;
     for item in alone {
-        let work = session.alone(item.kind);
+        let work = Box::pin(session.alone(item.kind));
         rounds.watch((item.kind.name(), lane), limit, work).await?;
     }
     Ok(())

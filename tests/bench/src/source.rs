@@ -32,7 +32,7 @@ pub enum Source {
 
 impl Source {
     /// Connects as the settings say.
-    pub async fn connect(settings: &Settings) -> anyhow::Result<Self> {
+    pub fn connect(settings: &Settings) -> anyhow::Result<Self> {
         let url = settings.database_url.expose_secret();
         Ok(match settings.plain {
             Some(port) => Self::Plain(Producer::connect(url, port, API_TOKEN)?),

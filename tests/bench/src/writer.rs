@@ -57,7 +57,7 @@ pub struct Settings {
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let level = tracing_subscriber::filter::LevelFilter::WARN;
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
-    let source = Arc::new(Source::connect(settings).await?);
+    let source = Arc::new(Source::connect(settings)?);
     let keys = Keys::among(settings.keys);
     // Connections are there before the first arrival, as they are in a service that runs.
     source.warm(WRITERS).await?;

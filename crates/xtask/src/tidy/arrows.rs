@@ -12,7 +12,7 @@ use super::tree::{Finding, Tree};
 /// shells        records -> outbox -> bus <- inbox   cache   service-kit      async: SQL, HTTP, ...
 /// decisions     protocol                                  pure: no runtime, clock, randomness
 /// leaves        contracts
-/// beside        testkit (for tests alone)  tests  cli  xtask
+/// beside        testkit (for tests alone)  tests  bench  cli  xtask
 /// ```
 const ARROWS: &[(&str, &[&str])] = &[
     ("contracts", &[]),
@@ -31,6 +31,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway", &["contracts", "protocol", "bus", "inbox", "service-kit", "cache"]),
     ("testkit", &["contracts", "bus", "outbox", "inbox"]),
     ("tests", &["contracts", "protocol", "testkit"]),
+    (
+        "bench",
+        &["contracts", "bus", "outbox", "inbox", "cache", "service-kit", "catalog", "testkit"],
+    ),
     ("cli", &["contracts"]),
     ("xtask", &[]),
 ];

@@ -40,11 +40,11 @@ pub async fn overhead(
     (steady, flood): (&Load, &Load),
     turns: u32,
 ) -> anyhow::Result<Figures> {
-    let mut sides = [Side::default(), Side::default()];
+    let (mut alone, mut beside) = (Side::default(), Side::default());
     for turn in 0..turns {
         for attached in [turn % 2 == 0, turn % 2 != 0] {
             let relay = if attached { Some(lane.relay().await?) } else { None };
-            let side = &mut sides[usize::from(attached)];
+            let side = if attached { &mut beside } else { &mut alone };
             side.writes.extend(write(lane, steady).await?);
             let began = write(lane, flood).await?;
             side.rates.push(rate(&began));
@@ -53,7 +53,7 @@ pub async fn overhead(
             }
         }
     }
-    let [alone, beside] = sides.map(Side::sum);
+    let (alone, beside) = (alone.sum(), beside.sum());
     let mut figures = Figures { offered: steady.rate, ..Figures::default() };
     figures.steps.extend([("write_alone".to_owned(), alone.0), ("write".to_owned(), beside.0)]);
     let others = &mut figures.others;

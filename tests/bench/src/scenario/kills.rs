@@ -13,8 +13,7 @@ use super::load::{Counts, Load, numbered, take_text, write_to};
 use crate::figures::Figures;
 use crate::lane::{Running, Syncline};
 use crate::measure::{Notes, join};
-
-const BACKEND: &str = include_str!("../../queries/backend.sql");
+use crate::meter::BACKEND;
 
 /// Between two kills.
 const PAUSE: Duration = Duration::from_secs(20);
