@@ -4,13 +4,12 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use contracts::{Digest, Key, Pn, Stream, Version};
-use deadpool_postgres::Transaction;
 use futures::FutureExt as _;
 use protocol::reader::DEATHS_MAX;
 
 use crate::batch::{Arriving, Gated, Kind, Refused, choose};
 use crate::error::chain;
-use crate::{Change, Dirty, Error, Projection, store};
+use crate::{Change, Dirty, Error, Projection, Transaction, store};
 
 /// How a batch is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

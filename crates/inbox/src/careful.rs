@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use contracts::calls::SyncResponse;
 use contracts::{Pn, Stream, Topic};
-use deadpool_postgres::{ClientWrapper, Object, Pool, Transaction};
+use deadpool_postgres::{ClientWrapper, Object, Pool};
 use protocol::reader::{Attempt, Goal, Next, attempt};
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-use crate::Error;
 use crate::error::chain;
 use crate::store::copy;
+use crate::{Error, Transaction};
 
 /// Knows whether the stop before was unclean, and what was tried since.
 pub(crate) struct Careful {

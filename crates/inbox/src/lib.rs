@@ -68,8 +68,7 @@ mod store;
 mod sync;
 mod trace;
 mod trail;
-
-pub use deadpool_postgres::Transaction;
+mod transaction;
 
 pub use crate::config::{Config, OnDivergence, Road};
 pub use crate::error::Error;
@@ -78,6 +77,7 @@ pub use crate::held::{Held, Record, held, past, set_aside};
 pub use crate::monitor::Monitor;
 pub use crate::projection::{Change, Dirty, Place, Projection, Sink};
 pub use crate::sink::run_sink;
+pub use crate::transaction::Transaction;
 
 /// The tables of schema `inbox`, for `migrate`.
 pub const MIGRATIONS: &[(&str, &str)] = &[

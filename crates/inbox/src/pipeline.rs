@@ -3,9 +3,7 @@
 use chrono::{DateTime, Utc};
 use contracts::{Envelope, Stream, Topic};
 use deadpool_postgres::Pool;
-use futures::try_join;
 use protocol::reader::{Connection, Next, Phase, Position, Road, connect};
-use tokio_postgres::IsolationLevel;
 
 use crate::apply::{Trial, apply};
 use crate::batch::Parsed;
@@ -13,7 +11,7 @@ use crate::careful::Careful;
 use crate::error::chain;
 use crate::journal::{Clock, Entry, Via};
 use crate::metrics::Metrics;
-use crate::{Error, Monitor, Projection, store};
+use crate::{Error, Monitor, Projection, Transaction, store};
 
 /// What every delivery of a topic goes through, by whatever road it comes.
 pub(crate) struct Pipeline<P> {
@@ -67,12 +65,12 @@ impl<P: Projection> Pipeline<P> {
         let stream = &header.stream;
         let mut clock = Clock::start();
         let mut careful = self.careful.enter(&self.pool).await?;
-        let mut client = self.pool.get().await?;
-        let begin = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
-        let tx = begin.start().await?;
+        let client = self.pool.get().await?;
+        let tx = Transaction::new(&client);
 
         // Lock the position, and decide from that row alone what connects.
-        let Some((position, copy)) = store::lock_position(&tx, &self.topic, stream).await? else {
+        let locked = tx.begin_with(store::lock_position(&tx, &self.topic, stream)).await?;
+        let Some((position, copy)) = locked else {
             return Ok(Taken::UnknownStream);
         };
         if !copy.phase.takes_changes() {
@@ -103,17 +101,12 @@ impl<P: Projection> Pipeline<P> {
             let settled = apply(&tx, &self.projection, Some(stream), gated, trial).await?;
             clock.applied();
 
-            // Versions, cases, dirty keys, journal and position, in one round trip.
+            // Versions, cases, dirty keys, journal, position and commit, in one round trip.
             let Incoming { via, received_at, .. } = *incoming;
             let term = header.term;
             let entry = Entry { stream, first, last, term, via, written_at, received_at, clock };
-            try_join!(
-                store::write_versions(&tx, &self.topic, &copy, Road::Change, &settled),
-                store::open_cases(&tx, &self.topic, &copy, Some(stream), &settled.cases),
-                store::mark_dirty(&tx, &settled.dirty),
-                store::settle(&tx, &copy, &entry, &settled),
-                careful.survive(&tx, stream),
-            )?;
+            careful.survive(&tx, stream).await?;
+            store::settle_and_commit(&tx, &self.topic, &copy, &entry, &settled).await?;
             Ok::<_, Error>((settled, entry))
         };
         let (settled, entry) = match tried.await {
@@ -123,7 +116,6 @@ impl<P: Projection> Pipeline<P> {
                 return Err(error);
             }
         };
-        tx.commit().await?;
 
         let position = Position { pn: last, term: header.term };
         self.tell(stream, position, &settled, &entry);

@@ -3,10 +3,9 @@
 use std::future::{Future, ready};
 
 use contracts::{Key, Pn, Stream, Version};
-use deadpool_postgres::Transaction;
 use serde::de::DeserializeOwned;
 
-use crate::Error;
+use crate::{Error, Transaction};
 
 /// The code that writes a copy of one topic.
 pub trait Projection: Send + Sync + 'static {

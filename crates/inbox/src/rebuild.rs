@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use contracts::calls::{self, SnapshotResponse, SyncResponse};
 use contracts::{Key, Stream};
-use deadpool_postgres::Transaction;
 use futures::try_join;
 use protocol::reader::{Cause, Page, Phase, Position, Road, page};
 use tokio::time::timeout;
@@ -18,7 +17,7 @@ use crate::batch::Parsed;
 use crate::error::chain;
 use crate::follower::{Follower, back_off};
 use crate::store::{Copy, copy};
-use crate::{Error, Projection, store};
+use crate::{Error, Projection, Transaction, store};
 
 /// How many keys one transaction of the sweep deletes.
 const SWEEP_LIMIT: i64 = 500;
@@ -79,9 +78,9 @@ impl<P: Projection> Follower<P> {
         seen: &Copy,
         answer: &SyncResponse,
     ) -> Result<(), Error> {
-        let mut client = self.client().await?;
-        let tx = client.transaction().await?;
-        let (copy, _) = copy::lock_copy(&tx, &self.topic).await?;
+        let client = self.client().await?;
+        let tx = Transaction::new(&client);
+        let (copy, _) = tx.begin_with(copy::lock_copy(&tx, &self.topic)).await?;
         if (copy.rebuild, &copy.asked) != (seen.rebuild, &seen.asked) {
             // Decided for another state than this; a command that came meanwhile must not vanish.
             self.sync.notify_one();
@@ -179,9 +178,9 @@ impl<P: Projection> Follower<P> {
         trial: Trial,
     ) -> Result<Turn, Error> {
         let topic = &self.topic;
-        let mut client = self.client().await?;
-        let tx = client.transaction().await?;
-        let (copy, positions) = copy::lock_copy(&tx, topic).await?;
+        let client = self.client().await?;
+        let tx = Transaction::new(&client);
+        let (copy, positions) = tx.begin_with(copy::lock_copy(&tx, topic)).await?;
         let is_ours = is_same_rebuild(seen, &copy) && copy.cursor == seen.cursor;
         if !is_ours || page(&answer.heads, &positions) != Page::Apply {
             return Ok(Turn::Again);
@@ -195,7 +194,7 @@ impl<P: Projection> Follower<P> {
         let next = answer.next.as_ref().map(Key::as_str);
         let phase = if next.is_some() { Phase::Loading } else { Phase::Sweeping };
         try_join!(
-            store::write_versions(&tx, topic, &copy, Road::Page, &settled),
+            store::write_versions(&tx, topic, &copy, &settled),
             copy::see_keys(&tx, topic, &keys, copy.rebuild),
             copy::supersede_cases(&tx, topic, &copy, &settled.winners),
             self.write_rest(&tx, &copy, &settled),
@@ -212,7 +211,7 @@ impl<P: Projection> Follower<P> {
         copy: &Copy,
         settled: &Settled<'_>,
     ) -> Result<(), Error> {
-        store::open_cases(tx, &self.topic, copy, None, &settled.cases).await?;
+        store::open_cases(tx, &self.topic, copy, &settled.cases).await?;
         store::mark_dirty(tx, &settled.dirty).await
     }
 
@@ -236,9 +235,9 @@ impl<P: Projection> Follower<P> {
     /// Deletes what this rebuild has not met; after the last key the copy serves.
     async fn sweep(&self, seen: &Copy, trial: Trial) -> Result<Turn, Error> {
         let topic = &self.topic;
-        let mut client = self.client().await?;
-        let tx = client.transaction().await?;
-        let (copy, _) = copy::lock_copy(&tx, topic).await?;
+        let client = self.client().await?;
+        let tx = Transaction::new(&client);
+        let (copy, _) = tx.begin_with(copy::lock_copy(&tx, topic)).await?;
         if !is_same_rebuild(seen, &copy) || copy.cursor != seen.cursor {
             return Ok(Turn::Again);
         }

@@ -15,7 +15,7 @@ use crate::error::chain;
 use crate::follower::back_off;
 use crate::projection::Sink;
 use crate::store::{self, trail, watch};
-use crate::{Config, Dirty, Error};
+use crate::{Config, Dirty, Error, Transaction};
 
 /// How many dirty keys are handed over at once.
 const BATCH_LIMIT: i64 = 500;
@@ -151,9 +151,9 @@ async fn clean<S: Sink>(pool: &Pool, sink: &S, notes: &mut Notes) -> Result<usiz
     let rest = Vec::from_iter(rest);
     let is_backlog = i64::try_from(batch.len()).is_ok_and(|rows| rows >= BATCH_LIMIT);
     let notes_now = !is_backlog || notes.at.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
-    let mut client = pool.get().await?;
-    let tx = client.transaction().await?;
-    watch::clean_dirty(&tx, S::NAME, &batch).await?;
+    let client = pool.get().await?;
+    let tx = Transaction::new(&client);
+    tx.begin_with(watch::clean_dirty(&tx, S::NAME, &batch)).await?;
     store::mark_dirty(&tx, &rest).await?;
     if notes_now {
         trail::note_cleaned(&tx, S::NAME).await?;

@@ -9,18 +9,19 @@ pub(crate) mod watch;
 use std::collections::BTreeMap;
 
 use contracts::{Digest, Key, Operation, Pn, Stream, Term, Topic, Version};
-use deadpool_postgres::Transaction;
+use futures::FutureExt as _;
+use futures::future::OptionFuture;
 use futures::try_join;
-use protocol::reader::{Phase, Position, Road, Stamp, State};
-use tokio_postgres::Row;
+use protocol::reader::{Phase, Position, Stamp, State};
+use tokio_postgres::error::DbError;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 
 use crate::apply::Settled;
 use crate::batch::Refused;
 use crate::journal::Entry;
-use crate::{Dirty, Error};
+use crate::{Dirty, Error, Transaction};
 
-pub(crate) const LIMIT_TRANSACTION: &str = include_str!("../queries/limit_transaction.sql");
 const LOCK_POSITION: &str = include_str!("../queries/lock_position.sql");
 pub(crate) const READ_TOPIC: &str = include_str!("../queries/read_topic.sql");
 const READ_VERSIONS: &str = include_str!("../queries/read_versions.sql");
@@ -32,6 +33,9 @@ const SAVEPOINT: &str = include_str!("../queries/savepoint.sql");
 const RELEASE: &str = include_str!("../queries/release.sql");
 const ROLL_BACK: &str = include_str!("../queries/roll_back.sql");
 const CHECK_AT_ONCE: &str = include_str!("../queries/check_at_once.sql");
+
+/// The constraint that keeps the books balanced.
+const BALANCE: &str = "position_balance";
 
 /// One copy of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,25 +82,17 @@ pub(crate) fn stream(row: &Row) -> Result<Stream, Error> {
 
 /// Locks the position of a stream, and reads its copy as it is under that lock.
 ///
-/// One round trip: each statement sees what was committed before it began, so the copy is read as
-/// it is once the lock is held.
+/// Sent together: each statement sees what was committed before it began, so the copy is read as it
+/// is once the lock is held.
 pub(crate) async fn lock_position(
     tx: &Transaction<'_>,
     topic: &Topic,
     stream: &Stream,
 ) -> Result<Option<(Position, Copy)>, Error> {
-    let (limit, lock, read) = try_join!(
-        tx.prepare_cached(LIMIT_TRANSACTION),
-        tx.prepare_cached(LOCK_POSITION),
-        tx.prepare_cached(READ_TOPIC),
-    )?;
+    let (lock, read) = try_join!(tx.prepare_cached(LOCK_POSITION), tx.prepare_cached(READ_TOPIC))?;
     let stream: [&(dyn ToSql + Sync); 1] = [&stream.as_str()];
     let topic: [&(dyn ToSql + Sync); 1] = [&topic.as_str()];
-    let (_, locked, copy) = try_join!(
-        tx.query_one(&limit, &[]),
-        tx.query_opt(&lock, &stream),
-        tx.query_opt(&read, &topic),
-    )?;
+    let (locked, copy) = try_join!(tx.query_opt(&lock, &stream), tx.query_opt(&read, &topic))?;
     match (locked, copy) {
         (Some(locked), Some(copy)) => Ok(Some((position(&locked)?, Copy::read(&copy)?))),
         (None, _) | (_, None) => Ok(None),
@@ -124,44 +120,41 @@ fn state(row: &Row) -> Result<State, Error> {
     Ok(State { stamp, digest: digest.map(Digest::from) })
 }
 
-/// Writes the states that were applied.
+/// Writes the states of a page that were applied.
 pub(crate) async fn write_versions(
     tx: &Transaction<'_>,
     topic: &Topic,
     copy: &Copy,
-    road: Road,
     settled: &Settled<'_>,
 ) -> Result<(), Error> {
     if settled.winners.is_empty() {
         return Ok(());
     }
-    let keys: Vec<_> = settled.winners.iter().map(|winner| winner.key.as_str()).collect();
-    let versions: Vec<_> = settled.winners.iter().map(|winner| winner.version.get()).collect();
-    let digests: Vec<Option<&[u8]>> =
-        settled.winners.iter().map(|w| w.digest.as_ref().map(|d| &d.as_bytes()[..])).collect();
-    let road = match road {
-        Road::Change => "change",
-        Road::Page => "page",
-    };
+    let Winners { keys, versions, digests, .. } = Winners::of(settled);
     let statement = tx.prepare_cached(WRITE_VERSIONS).await?;
     let (topic, history, rebuild) = (topic.as_str(), copy.history, copy.rebuild);
-    let written = tx
-        .execute(&statement, &[&topic, &history, &rebuild, &keys, &versions, &digests, &road])
-        .await?;
+    let written =
+        tx.execute(&statement, &[&topic, &history, &rebuild, &keys, &versions, &digests]).await?;
     if written == keys.len() as u64 { Ok(()) } else { Err(Error::Overtaken) }
 }
 
-/// Sets records aside; `stream` is none for those of a page.
+/// Sets the records of a page aside.
 pub(crate) async fn open_cases(
     tx: &Transaction<'_>,
     topic: &Topic,
     copy: &Copy,
-    stream: Option<&Stream>,
     cases: &[Refused],
 ) -> Result<(), Error> {
-    if cases.is_empty() {
-        return Ok(());
-    }
+    let Some(statement) = prepare_for(tx, OPEN_CASES, cases).await? else { return Ok(()) };
+    Ok(insert_cases(tx, &statement, (topic, None, copy), cases).await?)
+}
+
+async fn insert_cases(
+    tx: &Transaction<'_>,
+    statement: &Statement,
+    (topic, stream, copy): (&Topic, Option<&Stream>, &Copy),
+    cases: &[Refused],
+) -> Result<(), tokio_postgres::Error> {
     let column = |cell: fn(&Refused) -> Option<i64>| cases.iter().map(cell).collect::<Vec<_>>();
     let keys: Vec<_> = cases.iter().map(|case| case.key.as_ref().map(Key::as_str)).collect();
     let versions = column(|case| case.version.map(Version::get));
@@ -175,9 +168,8 @@ pub(crate) async fn open_cases(
     let reasons: Vec<_> = cases.iter().map(|case| case.reason.as_bytes()).collect();
     let attempts: Vec<_> =
         cases.iter().map(|case| i32::try_from(case.attempts).unwrap_or(i32::MAX)).collect();
-    let statement = tx.prepare_cached(OPEN_CASES).await?;
     tx.execute(
-        &statement,
+        statement,
         &[
             &topic.as_str(),
             &copy.history,
@@ -201,62 +193,130 @@ pub(crate) async fn open_cases(
 
 /// Marks keys of sinks dirty.
 pub(crate) async fn mark_dirty(tx: &Transaction<'_>, dirty: &[Dirty]) -> Result<(), Error> {
-    if dirty.is_empty() {
-        return Ok(());
-    }
+    let Some(statement) = prepare_for(tx, MARK_DIRTY, dirty).await? else { return Ok(()) };
+    Ok(insert_marks(tx, &statement, dirty).await?)
+}
+
+async fn insert_marks(
+    tx: &Transaction<'_>,
+    statement: &Statement,
+    dirty: &[Dirty],
+) -> Result<(), tokio_postgres::Error> {
     let sinks: Vec<_> = dirty.iter().map(|mark| mark.sink).collect();
     let keys: Vec<_> = dirty.iter().map(|mark| mark.key.as_str()).collect();
     let places = || dirty.iter().map(|mark| mark.place.as_ref());
     let streams: Vec<_> = places().map(|at| at.map_or("", |at| at.stream.as_str())).collect();
     let numbers: Vec<_> = places().map(|at| at.map_or(0, |at| at.pn.get())).collect();
-    let statement = tx.prepare_cached(MARK_DIRTY).await?;
-    tx.execute(&statement, &[&sinks, &keys, &streams, &numbers]).await?;
+    tx.execute(statement, &[&sinks, &keys, &streams, &numbers]).await?;
     Ok(())
 }
 
-/// Closes overtaken cases, writes the journal and moves the position.
-pub(crate) async fn settle(
+/// A statement that is only needed for something.
+async fn prepare_for<T>(
     tx: &Transaction<'_>,
+    sql: &str,
+    rows: &[T],
+) -> Result<Option<Statement>, Error> {
+    Ok(if rows.is_empty() { None } else { Some(tx.prepare_cached(sql).await?) })
+}
+
+/// Opens cases, marks keys dirty, writes the versions and the journal, moves the position, and
+/// commits all of the batch, in one round trip.
+pub(crate) async fn settle_and_commit(
+    tx: &Transaction<'_>,
+    topic: &Topic,
     copy: &Copy,
     entry: &Entry<'_>,
     settled: &Settled<'_>,
 ) -> Result<(), Error> {
-    let keys: Vec<_> = settled.winners.iter().map(|winner| winner.key.as_str()).collect();
-    let versions: Vec<_> = settled.winners.iter().map(|winner| winner.version.get()).collect();
-    let numbers: Vec<_> = settled.winners.iter().map(|winner| winner.pn.map(Pn::get)).collect();
-    let applied = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+    let (open, mark, settle) = try_join!(
+        prepare_for(tx, OPEN_CASES, &settled.cases),
+        prepare_for(tx, MARK_DIRTY, &settled.dirty),
+        async { Ok(tx.prepare_cached(SETTLE).await?) },
+    )?;
+    // From here on nothing is awaited before it is sent: the commit comes right after.
+    let open = OptionFuture::from(open.as_ref().map(|statement| {
+        insert_cases(tx, statement, (topic, Some(entry.stream), copy), &settled.cases)
+    }));
+    let mark = OptionFuture::from(
+        mark.as_ref().map(|statement| insert_marks(tx, statement, &settled.dirty)),
+    );
+    let last = async {
+        let open = open.map(Option::transpose);
+        let mark = mark.map(Option::transpose);
+        let settle = settle_books(tx, &settle, (topic, copy), entry, settled);
+        let (_, _, moved) = try_join!(open, mark, settle)?;
+        Ok(moved)
+    };
+    match tx.commit_with(last).await {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(Error::Corrupt("a locked position is gone".to_owned())),
+        // Not every winner was written.
+        Err(error) if error.as_db_error().and_then(DbError::constraint) == Some(BALANCE) => {
+            Err(Error::Overtaken)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn settle_books(
+    tx: &Transaction<'_>,
+    statement: &Statement,
+    (topic, copy): (&Topic, &Copy),
+    entry: &Entry<'_>,
+    settled: &Settled<'_>,
+) -> Result<u64, tokio_postgres::Error> {
+    let Winners { keys, versions, digests, numbers } = Winners::of(settled);
     let mut stale: Vec<_> = settled.stale.iter().map(|pn| pn.get()).collect();
     stale.sort_unstable();
     let mut cases: Vec<_> = settled.cases.iter().filter_map(|case| case.pn.map(Pn::get)).collect();
     cases.sort_unstable();
-    let statement = tx.prepare_cached(SETTLE).await?;
-    let moved = tx
-        .execute(
-            &statement,
-            &[
-                &entry.stream.as_str(),
-                &copy.rebuild,
-                &entry.first.get(),
-                &entry.last.get(),
-                &entry.term.get(),
-                &entry.via.as_str(),
-                &applied,
-                &stale,
-                &cases,
-                &entry.written_at,
-                &entry.received_at,
-                &entry.lock_us(),
-                &entry.gate_us(),
-                &entry.apply_us(),
-                &keys,
-                &versions,
-                &numbers,
-                &copy.history,
-                &i64::from(settled.contradictions),
-            ],
-        )
-        .await?;
-    if moved == 1 { Ok(()) } else { Err(Error::Corrupt("a locked position is gone".to_owned())) }
+    tx.execute(
+        statement,
+        &[
+            &entry.stream.as_str(),
+            &topic.as_str(),
+            &copy.history,
+            &copy.rebuild,
+            &keys,
+            &versions,
+            &digests,
+            &numbers,
+            &entry.first.get(),
+            &entry.last.get(),
+            &entry.term.get(),
+            &entry.via.as_str(),
+            &stale,
+            &cases,
+            &entry.written_at,
+            &entry.received_at,
+            &entry.lock_us(),
+            &entry.gate_us(),
+            &entry.apply_us(),
+            &i64::from(settled.contradictions),
+        ],
+    )
+    .await
+}
+
+/// The winners of a batch, a column each; in key order, as they came from the gate.
+struct Winners<'a> {
+    keys: Vec<&'a str>,
+    versions: Vec<i64>,
+    digests: Vec<Option<&'a [u8]>>,
+    numbers: Vec<Option<i64>>,
+}
+
+impl<'a> Winners<'a> {
+    fn of(settled: &'a Settled<'_>) -> Self {
+        let all = || settled.winners.iter();
+        Self {
+            keys: all().map(|winner| winner.key.as_str()).collect(),
+            versions: all().map(|winner| winner.version.get()).collect(),
+            digests: all().map(|w| w.digest.as_ref().map(|d| &d.as_bytes()[..])).collect(),
+            numbers: all().map(|winner| winner.pn.map(Pn::get)).collect(),
+        }
+    }
 }
 
 /// From here on deferred constraints fail with their statement.

@@ -16,7 +16,7 @@ use crate::error::chain;
 use crate::follower::{Follower, back_off};
 use crate::store::watch::Deliveries;
 use crate::store::{Copy, copy, watch};
-use crate::{Error, Projection};
+use crate::{Error, Projection, Transaction};
 
 /// However often it is woken, it leaves this much time between two calls.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -128,9 +128,9 @@ impl<P: Projection> Follower<P> {
         if seen.phase == Phase::Diverged {
             return Ok(());
         }
-        let mut client = self.client().await?;
-        let tx = client.transaction().await?;
-        let (copy, _) = copy::lock_copy(&tx, &self.topic).await?;
+        let client = self.client().await?;
+        let tx = Transaction::new(&client);
+        let (copy, _) = tx.begin_with(copy::lock_copy(&tx, &self.topic)).await?;
         if copy.rebuild != seen.rebuild || copy.phase == Phase::Diverged {
             return Ok(());
         }
@@ -187,12 +187,12 @@ impl<P: Projection> Follower<P> {
     }
 
     async fn close_overtaken(&self) -> Result<(), Error> {
-        let mut client = self.client().await?;
+        let client = self.client().await?;
         if !copy::has_overtaken(&client, &self.topic).await? {
             return Ok(());
         }
-        let tx = client.transaction().await?;
-        let (copy, _) = copy::lock_copy(&tx, &self.topic).await?;
+        let tx = Transaction::new(&client);
+        let (copy, _) = tx.begin_with(copy::lock_copy(&tx, &self.topic)).await?;
         let keys = copy::close_overtaken(&tx, &self.topic, &copy).await?;
         mark_cases(&tx, &self.pipeline.projection, &keys).await?;
         tx.commit().await?;

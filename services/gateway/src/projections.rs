@@ -1,7 +1,7 @@
 //! What the gateway hears of: it keeps no copies, and marks what its cached views show of a change.
 
-use deadpool_postgres::{Pool, Transaction};
-use inbox::{Change, Dirty, Projection, Record, Sink};
+use deadpool_postgres::Pool;
+use inbox::{Change, Dirty, Projection, Record, Sink, Transaction};
 use serde::de::IgnoredAny;
 
 use crate::store;

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use contracts::{Id, Invalid};
-use deadpool_postgres::{ClientWrapper, Transaction};
+use deadpool_postgres::ClientWrapper;
+use inbox::Transaction;
 use outbox::Tx;
 use records::{Before, Error, Published, Reference};
 use rust_decimal::Decimal;

@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use contracts::Key;
-use deadpool_postgres::Transaction;
-use inbox::{Change, Dirty, Projection};
+use inbox::{Change, Dirty, Projection, Transaction};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use contracts::{InvalidName, InvalidNumber, Key, Version};
-use deadpool_postgres::{Client, Transaction};
+use deadpool_postgres::Client;
+use inbox::Transaction;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 

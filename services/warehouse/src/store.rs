@@ -16,7 +16,8 @@ pub(crate) use reservations::{
 
 use chrono::{DateTime, Utc};
 use contracts::{Id, Invalid};
-use deadpool_postgres::{ClientWrapper, Transaction};
+use deadpool_postgres::ClientWrapper;
+use inbox::Transaction;
 use outbox::Tx;
 use records::{Before, Published};
 use service_kit::Etag;

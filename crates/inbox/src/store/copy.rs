@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use contracts::calls::{self, StreamState};
 use contracts::{Key, Pn, Stream, Term, Topic};
-use deadpool_postgres::{Client, ClientWrapper, Transaction};
+use deadpool_postgres::{Client, ClientWrapper};
 use futures::try_join;
 use protocol::reader::{Attempt, Phase, Position};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Copy, LIMIT_TRANSACTION, READ_TOPIC, pn, position, stream};
-use crate::Error;
+use super::{Copy, READ_TOPIC, pn, position, stream};
 use crate::apply::Winner;
+use crate::{Error, Transaction};
 
 const READ_IDENTITY: &str = include_str!("../../queries/read_identity.sql");
 const CREATE_TOPIC: &str = include_str!("../../queries/create_topic.sql");
@@ -128,17 +128,10 @@ pub(crate) async fn lock_copy(
     tx: &Transaction<'_>,
     topic: &Topic,
 ) -> Result<(Copy, BTreeMap<Stream, Position>), Error> {
-    let (limit, positions, copy) = try_join!(
-        tx.prepare_cached(LIMIT_TRANSACTION),
-        tx.prepare_cached(LOCK_POSITIONS),
-        tx.prepare_cached(LOCK_TOPIC),
-    )?;
+    let (positions, copy) =
+        try_join!(tx.prepare_cached(LOCK_POSITIONS), tx.prepare_cached(LOCK_TOPIC),)?;
     let name: [&(dyn ToSql + Sync); 1] = [&topic.as_str()];
-    let (_, rows, copy) = try_join!(
-        tx.query_one(&limit, &[]),
-        tx.query(&positions, &name),
-        tx.query_one(&copy, &name),
-    )?;
+    let (rows, copy) = try_join!(tx.query(&positions, &name), tx.query_one(&copy, &name),)?;
     let positions = rows.iter().map(|row| Ok((stream(row)?, position(row)?)));
     Ok((Copy::read(&copy)?, positions.collect::<Result<_, Error>>()?))
 }

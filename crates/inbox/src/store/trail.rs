@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{Key, Pn, Stream, Topic, Version};
-use deadpool_postgres::{Client, Transaction};
+use deadpool_postgres::Client;
 use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::pn;
-use crate::Error;
+use crate::{Error, Transaction};
 
 const NOTE_CLEANED: &str = include_str!("../../queries/note_cleaned.sql");
 const PRUNE_JOURNAL: &str = include_str!("../../queries/prune_journal.sql");

@@ -1,12 +1,12 @@
 //! Statements beside the books: deliveries, dirty keys, and what `/sync/status` shows.
 
 use contracts::{Digest, Stream, Topic};
-use deadpool_postgres::{Client, ClientWrapper, Transaction};
+use deadpool_postgres::{Client, ClientWrapper};
 use serde::Serialize;
 
 use super::{Copy, pn, position, stream};
-use crate::Error;
 use crate::journal::Via;
+use crate::{Error, Transaction};
 
 const COUNT_DELIVERIES: &str = include_str!("../../queries/count_deliveries.sql");
 const KEEP_UNREADABLE: &str = include_str!("../../queries/keep_unreadable.sql");

@@ -274,6 +274,25 @@ async fn every_batch_locks_its_keys_in_key_order_so_that_lanes_never_cross() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_that_another_lane_brings_first_takes_the_whole_batch_back() -> anyhow::Result<()>
+{
+    let (world, _run) = World::serving("overtaken").await?;
+    let owner = world.owner().await?;
+    owner.batch_execute("begin").await?;
+    let rival = "insert into inbox.versions values ('shop.items', 'A', 1, 5, true, null, 0)";
+    owner.batch_execute(rival).await?;
+    world.origin.put("A", Some(&item("older", 1)));
+    let waiting = "select count(*) from pg_locks join pg_stat_activity using (pid) \
+                   where datname = current_database() and not granted";
+    world.until(1, waiting).await;
+    owner.batch_execute("commit").await?;
+    world.at_head().await;
+    assert_eq!(world.copied().await?, []);
+    world.until(1, "select stale from inbox.position").await;
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_broker_the_feed_alone_keeps_the_copy() -> anyhow::Result<()> {
     let mut world = World::new("no-broker").await?;
     let run = world.follow_with(world.config(), Bus::none());

@@ -9,6 +9,7 @@ mod costs;
 mod deliveries;
 mod fresh;
 mod origin;
+mod pace;
 mod rebuilds;
 mod relayed;
 mod sinks;

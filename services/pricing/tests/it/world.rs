@@ -9,7 +9,7 @@ use axum::{
 };
 use clap::Parser as _;
 use contracts::Version;
-use inbox::{Change, Projection as _};
+use inbox::{Change, Projection as _, Transaction};
 use pricing::{Desk, Pricing, Product, Products, Settings};
 use serde_json::Value;
 use service_kit::{Program as _, Service};
@@ -100,8 +100,8 @@ impl World {
         let version = Version::try_from(VERSION.fetch_add(1, Ordering::SeqCst))?;
         let key = contracts::Key::parse(sku)?;
         let pool = self.database.pool(1)?;
-        let mut client = pool.get().await?;
-        let tx = client.transaction().await?;
+        let client = pool.get().await?;
+        let tx = Transaction::begin(&client).await?;
         let change = Change { key, version, entity: product, place: None };
         Products.apply(&tx, &[change]).await?;
         Ok(tx.commit().await?)

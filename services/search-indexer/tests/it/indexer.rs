@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use contracts::{Key, Version};
 use deadpool_postgres::Pool;
-use inbox::{Change, Projection, Sink as _};
+use inbox::{Change, Projection, Sink as _, Transaction};
 use search_indexer::{Categories, Indexer, MIGRATIONS, Products, Worker};
 use serde_json::{Value, json};
 use testkit::Database;
@@ -68,8 +68,8 @@ impl World {
         version: i64,
         entity: Option<Value>,
     ) -> Vec<String> {
-        let mut client = self.pool.get().await.unwrap();
-        let tx = client.transaction().await.unwrap();
+        let client = self.pool.get().await.unwrap();
+        let tx = Transaction::begin(&client).await.unwrap();
         let changes = [change::<P>(name, version, entity)];
         projection.apply(&tx, &changes).await.unwrap();
         let dirty = projection.dirty(&tx, &changes).await.unwrap();
@@ -185,8 +185,8 @@ async fn a_deleted_product_is_gone_and_may_return() {
 async fn a_product_that_arrives_beside_a_change_of_its_category_shows_the_new_one() {
     let world = World::new().await;
     world.category("tops", 1, Some(json!({"name": "Tops", "parent": null}))).await;
-    let mut client = world.pool.get().await.unwrap();
-    let tx = client.transaction().await.unwrap();
+    let client = world.pool.get().await.unwrap();
+    let tx = Transaction::begin(&client).await.unwrap();
     let product = [change::<Products>("MH01", 1, hoodie(&["tops"]))];
     Products.apply(&tx, &product).await.unwrap();
     let renamed = Some(json!({"name": "Shirts", "parent": null}));
