@@ -16,7 +16,7 @@ use crate::Error;
 
 /// The most lines that are read at a time, and so of a batch: its keys stay locked until all of it
 /// is stored.
-const LINES_MAX: usize = 500;
+const LINES_MAX: usize = 1_000;
 /// What they may hold together, beyond which no more are read.
 const BYTES_MAX: usize = 2 << 20;
 /// After so many lines the storing of those before them gets its turn.

@@ -194,20 +194,20 @@ async fn while_an_upload_runs_another_with_its_key_is_told_to_wait() -> anyhow::
 async fn an_upload_whose_caller_vanished_leaves_its_key_free() -> anyhow::Result<()> {
     let world = World::create().await?;
     let pieces =
-        stream::iter([Ok::<_, Infallible>(Bytes::from(file(600)))]).chain(stream::pending());
+        stream::iter([Ok::<_, Infallible>(Bytes::from(file(1200)))]).chain(stream::pending());
     let vanishing = world.import(PRODUCTS, &HEADERS, Body::from_stream(pieces));
     let stored =
-        testkit::eventually("a batch is stored", || async { Ok(world.stored().await?[0] >= 499) });
+        testkit::eventually("a batch is stored", || async { Ok(world.stored().await?[0] >= 999) });
     tokio::select! {
         answer = vanishing => anyhow::bail!("answered {answer:?}"),
         () = stored => {}
     }
     testkit::eventually("the key is free", || async {
-        let answer = world.import(PRODUCTS, &HEADERS, file(600)).await;
-        Ok(answer.status == 200 && totals(&answer) == [600, 600, 0, 0, 0])
+        let answer = world.import(PRODUCTS, &HEADERS, file(1200)).await;
+        Ok(answer.status == 200 && totals(&answer) == [1200, 1199, 0, 1, 0])
     })
     .await;
-    assert_eq!(world.stored().await?[3], 600);
+    assert_eq!(world.stored().await?[3], 1199);
     Ok(())
 }
 
@@ -226,14 +226,14 @@ async fn upload(catalog: &Running, body: reqwest::Body) -> reqwest::Result<reqwe
 async fn a_broken_connection_and_a_killed_process_are_gone_on_from() -> anyhow::Result<()> {
     let database = migrated().await?;
     let catalog = Running::start(&database).await?;
-    let whole = file(2000);
+    let whole = file(4000);
     let piece = |bytes| Ok(whole.get(..bytes).unwrap_or_default().to_owned());
 
     let (sender, pieces) = mpsc::unbounded();
     sender.unbounded_send(piece(whole.len() / 2))?;
     let breaking = async {
         testkit::eventually("a batch is stored", || async {
-            Ok(products(&database).await? >= 499)
+            Ok(products(&database).await? >= 999)
         })
         .await;
         sender.unbounded_send(Err(io::Error::other("gone")))
@@ -250,7 +250,7 @@ async fn a_broken_connection_and_a_killed_process_are_gone_on_from() -> anyhow::
             let answer = tokio::select! {
                 answer = upload(&catalog, reqwest::Body::wrap_stream(pieces)) => answer?,
                 () = testkit::eventually("it has gone on", || async {
-                    Ok(products(&database).await? >= 1400)
+                    Ok(products(&database).await? >= 2900)
                 }) => return anyhow::Ok(sender),
             };
             assert_eq!(answer.status(), 409, "only a key that is still held keeps it out");
@@ -258,19 +258,19 @@ async fn a_broken_connection_and_a_killed_process_are_gone_on_from() -> anyhow::
     };
     let sender = died.await?;
     drop(catalog);
-    assert!(products(&database).await? < 1998);
+    assert!(products(&database).await? < 3998);
     drop(sender);
 
     let catalog = Running::start(&database).await?;
     testkit::eventually("the rest is stored", || async {
         let answer = upload(&catalog, whole.clone().into()).await?;
         let body: serde_json::Value = answer.json().await?;
-        Ok(body["stored"] == 1998 && body["refused"] == 2 && body["unchanged"] == 0)
+        Ok(body["stored"] == 3998 && body["refused"] == 2 && body["unchanged"] == 0)
     })
     .await;
     let changes = "select count(*) as n from outbox.change";
     let count: i64 = database.connect().await?.query_one(changes, &[]).await?.get("n");
-    assert_eq!(count, 1998);
+    assert_eq!(count, 3998);
     Ok(())
 }
 
@@ -290,13 +290,13 @@ async fn a_database_that_goes_away_leaves_whole_batches_and_says_where_to_go_on(
     let world = World::create().await?;
     let (sender, pieces) = mpsc::unbounded::<Result<Bytes, Infallible>>();
     let first = world.import(PRODUCTS, &HEADERS, Body::from_stream(pieces));
-    let whole = file(1200);
+    let whole = file(2400);
     let half = whole.len() / 2;
     let (one, two) =
         (Bytes::copy_from_slice(&whole.as_bytes()[..half]), whole.clone().split_off(half));
     let others = async {
         sender.unbounded_send(Ok(one))?;
-        testkit::eventually("a batch is stored", || async { Ok(world.stored().await?[0] >= 499) })
+        testkit::eventually("a batch is stored", || async { Ok(world.stored().await?[0] >= 999) })
             .await;
         let cut = "select pg_terminate_backend(pid) from pg_stat_activity
             where datname = current_database() and pid <> pg_backend_pid()";
@@ -309,12 +309,12 @@ async fn a_database_that_goes_away_leaves_whole_batches_and_says_where_to_go_on(
     others?;
     assert_eq!(first.problem(), (503, "unavailable".to_owned()));
     let detail = first.json()["detail"].as_str().unwrap_or_default().to_owned();
-    assert!(detail.contains("up to line 500 are done"), "{detail}");
+    assert!(detail.contains("up to line 1000 are done"), "{detail}");
     testkit::eventually("the file goes on", || async {
         let answer = world.import(PRODUCTS, &HEADERS, whole.clone()).await;
-        Ok(answer.status == 200 && totals(&answer) == [1200, 1199, 0, 1, 0])
+        Ok(answer.status == 200 && totals(&answer) == [2400, 2398, 0, 2, 0])
     })
     .await;
-    assert_eq!(world.stored().await?[3], 1199);
+    assert_eq!(world.stored().await?[3], 2398);
     Ok(())
 }
