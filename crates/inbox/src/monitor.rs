@@ -299,6 +299,11 @@ impl Monitor {
         self.0.moves.send_modify(|count| *count += 1);
     }
 
+    /// Where this process saw a stream last.
+    pub(crate) fn stands(&self, topic: &Topic, stream: &Stream) -> Option<Position> {
+        self.topics().get(topic)?.streams.get(stream)?.position
+    }
+
     pub(crate) fn watched(&self, topic: &str) -> Option<Watched> {
         self.topics().iter().find(|(name, _)| name.as_str() == topic).map(|(_, w)| w.clone())
     }

@@ -1,7 +1,7 @@
 //! One delivery from its position to its commit: the steps of every consumer, in order.
 
 use chrono::{DateTime, Utc};
-use contracts::{Envelope, Stream, Topic};
+use contracts::{Envelope, Header, Stream, Topic};
 use deadpool_postgres::Pool;
 use protocol::reader::{Connection, Next, Phase, Position, Road, connect};
 
@@ -11,6 +11,7 @@ use crate::careful::Careful;
 use crate::error::chain;
 use crate::journal::{Clock, Entry, Via};
 use crate::metrics::Metrics;
+use crate::store::Locked;
 use crate::{Error, Monitor, Projection, Transaction, store};
 
 /// What every delivery of a topic goes through, by whatever road it comes.
@@ -68,9 +69,12 @@ impl<P: Projection> Pipeline<P> {
         let client = self.pool.get().await?;
         let tx = Transaction::new(&client);
 
-        // Lock the position, and decide from that row alone what connects.
-        let locked = tx.begin_with(store::lock_position(&tx, &self.topic, stream)).await?;
-        let Some((position, copy)) = locked else {
+        // Lock the position, and decide from that row alone what connects. The keys come along
+        // where it looks as if it will.
+        let keys = self.expects(header).then(|| sorted_keys(incoming.envelope));
+        let locking = store::lock_position(&tx, &self.topic, stream, keys.as_deref());
+        let Locked { at, stored } = tx.begin_with(locking).await?;
+        let Some((position, copy)) = at else {
             return Ok(Taken::UnknownStream);
         };
         if !copy.phase.takes_changes() {
@@ -93,7 +97,10 @@ impl<P: Projection> Pipeline<P> {
             // Parse, then the gate: what is stale needs no validation and no case.
             let parsed = Parsed::changes(incoming.envelope, first, last);
             let written_at = parsed.written_at;
-            let stored = store::read_versions(&tx, &self.topic, &parsed.keys()).await?;
+            let stored = match stored {
+                Some(stored) => stored,
+                None => store::read_versions(&tx, &self.topic, &parsed.keys()).await?,
+            };
             let gated = parsed.gate(Road::Change, copy.history, &stored);
             clock.gated();
 
@@ -120,6 +127,12 @@ impl<P: Projection> Pipeline<P> {
         let position = Position { pn: last, term: header.term };
         self.tell(stream, position, &settled, &entry);
         Ok(Taken::Committed(position))
+    }
+
+    /// Whether an envelope goes on from where this process saw its stream last.
+    fn expects(&self, header: &Header) -> bool {
+        let last = self.monitor.stands(&self.topic, &header.stream);
+        last.is_some_and(|last| matches!(connect(&last, header), Connection::From(_)))
     }
 
     /// After the commit: whoever waits is woken, and what must not stay unheard is said.
@@ -149,4 +162,13 @@ impl<P: Projection> Pipeline<P> {
             );
         }
     }
+}
+
+/// Those of its readable changes, each once.
+fn sorted_keys(envelope: &Envelope) -> Vec<&str> {
+    let keys = envelope.changes.iter().flatten().map(|change| change.key.as_str());
+    let mut keys = Vec::from_iter(keys);
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }

@@ -18,7 +18,9 @@ pub trait Projection: Send + Sync + 'static {
     /// deleted.
     ///
     /// They have won against whatever was stored; nothing else needs to be compared. Nothing but
-    /// this transaction may be touched, since it may be rolled back and tried again.
+    /// this transaction may be touched, since it may be rolled back and tried again. A prepared
+    /// statement keeps the plan that it gets first, which is made for no particular values and
+    /// prefers indexes: what finds rows should find them by one.
     fn apply(
         &self,
         tx: &Transaction<'_>,

@@ -187,7 +187,7 @@ impl<P: Projection> Follower<P> {
         }
         let parsed = Parsed::rows(&answer.rows);
         let keys: Vec<_> = answer.rows.iter().map(|row| row.key.as_str()).collect();
-        let stored = store::read_versions(&tx, topic, &keys).await?;
+        let stored = store::read_versions(&tx, topic, &parsed.keys()).await?;
         let gated = parsed.gate(Road::Page, copy.history, &stored);
         let repairs = gated.repairs;
         let settled = apply(&tx, &self.pipeline.projection, None, gated, trial).await?;

@@ -14,7 +14,6 @@ use futures::future::OptionFuture;
 use futures::try_join;
 use protocol::reader::{Phase, Position, Stamp, State};
 use tokio_postgres::error::DbError;
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
 use crate::apply::Settled;
@@ -80,33 +79,58 @@ pub(crate) fn stream(row: &Row) -> Result<Stream, Error> {
     Stream::parse(row.try_get("stream")?).map_err(|error| Error::Corrupt(error.to_string()))
 }
 
-/// Locks the position of a stream, and reads its copy as it is under that lock.
+/// What the first statements of a batch find.
+pub(crate) struct Locked {
+    /// The position and its copy, as they are under the lock; none of an unknown stream.
+    pub(crate) at: Option<(Position, Copy)>,
+    /// The stored states of the keys, if they were asked for.
+    pub(crate) stored: Option<BTreeMap<String, State>>,
+}
+
+/// Locks the position of a stream, and reads its copy as it is under that lock; then locks and
+/// reads these keys.
 ///
-/// Sent together: each statement sees what was committed before it began, so the copy is read as it
-/// is once the lock is held.
+/// Sent together: each statement sees what was committed before it began.
 pub(crate) async fn lock_position(
     tx: &Transaction<'_>,
     topic: &Topic,
     stream: &Stream,
-) -> Result<Option<(Position, Copy)>, Error> {
-    let (lock, read) = try_join!(tx.prepare_cached(LOCK_POSITION), tx.prepare_cached(READ_TOPIC))?;
-    let stream: [&(dyn ToSql + Sync); 1] = [&stream.as_str()];
-    let topic: [&(dyn ToSql + Sync); 1] = [&topic.as_str()];
-    let (locked, copy) = try_join!(tx.query_opt(&lock, &stream), tx.query_opt(&read, &topic))?;
-    match (locked, copy) {
-        (Some(locked), Some(copy)) => Ok(Some((position(&locked)?, Copy::read(&copy)?))),
-        (None, _) | (_, None) => Ok(None),
-    }
+    keys: Option<&[&str]>,
+) -> Result<Locked, Error> {
+    let (lock, read, versions) = try_join!(
+        tx.prepare_cached(LOCK_POSITION),
+        tx.prepare_cached(READ_TOPIC),
+        tx.prepare_cached(READ_VERSIONS),
+    )?;
+    let (topic, stream) = (topic.as_str(), stream.as_str());
+    let (locked, copy, stored) = try_join!(
+        async { tx.query_opt(&lock, &[&stream]).await },
+        async { tx.query_opt(&read, &[&topic]).await },
+        async {
+            match keys {
+                Some(keys) => tx.query(&versions, &[&topic, &keys]).await.map(Some),
+                None => Ok(None),
+            }
+        },
+    )?;
+    let at = match (locked, copy) {
+        (Some(locked), Some(copy)) => Some((position(&locked)?, Copy::read(&copy)?)),
+        (None, _) | (_, None) => None,
+    };
+    Ok(Locked { at, stored: stored.as_deref().map(states).transpose()? })
 }
 
-/// Locks the keys in order and reads their stored states.
+/// Locks the keys, which are sorted, and reads their stored states.
 pub(crate) async fn read_versions(
     tx: &Transaction<'_>,
     topic: &Topic,
     keys: &[&str],
 ) -> Result<BTreeMap<String, State>, Error> {
     let statement = tx.prepare_cached(READ_VERSIONS).await?;
-    let rows = tx.query(&statement, &[&topic.as_str(), &keys]).await?;
+    states(&tx.query(&statement, &[&topic.as_str(), &keys]).await?)
+}
+
+fn states(rows: &[Row]) -> Result<BTreeMap<String, State>, Error> {
     rows.iter().map(|row| Ok((row.try_get("key")?, state(row)?))).collect()
 }
 

@@ -13,9 +13,15 @@ use futures::future::join;
 use crate::Error;
 
 /// A frozen process must not hold the position, and nobody may queue for it without end.
+///
+/// Statements are planned once and not for the values of each batch, which takes longer than to
+/// run them; for that a plan must stay good while its tables grow: indexes and no scans.
 const BEGIN: &str = "begin isolation level read committed; \
                      set local idle_in_transaction_session_timeout = '2s'; \
-                     set local lock_timeout = '2s'";
+                     set local lock_timeout = '2s'; \
+                     set local plan_cache_mode = force_generic_plan; \
+                     set local enable_seqscan = off; \
+                     set local jit = off";
 /// `commit` in a transaction that has failed answers "rolled back" and no error; the empty
 /// statement before it makes that an error.
 const COMMIT: &str = "select; commit";
