@@ -8,6 +8,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use service_kit::{Problem, ProblemBody, chain};
 use utoipa::OpenApi as _;
@@ -21,7 +22,7 @@ mod question;
 use self::bodies::{Answer, answer};
 use self::question::{Parameters, question};
 use crate::index::Tantivy;
-use crate::indexer::{Error, Indexer};
+use crate::indexer::{Error, IndexStatus, Indexer};
 
 type Documents = Arc<Indexer<Tantivy>>;
 
@@ -53,6 +54,15 @@ pub(crate) fn with_index(status: Router, documents: Documents) -> Router {
     status.layer(from_fn_with_state(documents, add_index))
 }
 
+/// The index in `/sync/status`.
+#[derive(Debug, Serialize)]
+struct ShownIndex {
+    #[serde(flatten)]
+    status: IndexStatus,
+    /// How many commits this process has made.
+    commits: u64,
+}
+
 async fn add_index(State(documents): State<Documents>, request: Request, next: Next) -> Response {
     let is_status = request.uri().path() == STATUS_PATH;
     let response = next.run(request).await;
@@ -69,7 +79,8 @@ async fn status(documents: &Documents, copies: Body) -> Result<Map<String, Value
     // The status of a few topics is small, and always an object.
     let bytes = to_bytes(copies, STATUS_BYTES_MAX).await.map_err(|_| Problem::internal())?;
     let mut status: Map<_, _> = serde_json::from_slice(&bytes).map_err(|_| Problem::internal())?;
-    let index = serde_json::to_value(documents.status());
+    let index = ShownIndex { status: documents.status(), commits: documents.commits() };
+    let index = serde_json::to_value(index);
     status.insert("index".to_owned(), index.expect("names and numbers are JSON"));
     status.insert("waiting".to_owned(), documents.waiting().await?.into());
     Ok(status)

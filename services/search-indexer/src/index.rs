@@ -42,6 +42,9 @@ pub trait Index: Send + Sync + 'static {
 
     /// How many documents can be found.
     fn documents(&self) -> u64;
+
+    /// Into how many parts, written by different commits, a search looks.
+    fn segments(&self) -> usize;
 }
 
 /// One state of the index, as the database notes it.

@@ -8,39 +8,35 @@
 //! Each process has an index of its own, and one of them at a time keeps its index and answers from
 //! it: the one that holds the worker's lock. The others wait, since nobody keeps theirs.
 
+mod worker;
+
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use contracts::Key;
-use deadpool_postgres::Pool;
-use inbox::Sink;
+use deadpool_postgres::{Client, Pool};
 use serde::Serialize;
 use service_kit::chain;
 use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::domain::{Parts, compose};
-use crate::due::Due;
 use crate::index::{self, Batch, CommitId, Index, Page, Question};
-use crate::projections::SINK;
 use crate::store;
+use crate::window::{Cost, Window};
 
-/// Under load the index commits once in this time: each commit costs several syncs of the disk and
-/// leaves a segment to be merged. Keys that turn dirty meanwhile share the next commit.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
+pub use self::worker::Worker;
+
 /// How long it waits before it tries again to mend the index, at first and at last.
 const MEND_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const MEND_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// How many documents a rebuild reads at once.
 const PAGE: i64 = 1_000;
-/// How many documents of changed categories are taken into one batch: few enough that a product
-/// that changes meanwhile is found in time.
-const SHARE: usize = 500;
 
 /// Keeps the index equal to the parts.
 #[derive(Debug)]
@@ -53,6 +49,10 @@ pub struct Indexer<I> {
     /// Held by whoever opens, rebuilds or writes.
     turn: Mutex<()>,
     unsound: Notify,
+    /// Times of the window are those since then.
+    since: Instant,
+    window: std::sync::Mutex<Window>,
+    commits: AtomicU64,
 }
 
 /// What may be asked of the index now.
@@ -77,6 +77,8 @@ pub struct IndexStatus {
     pub commit: Option<Uuid>,
     /// How many documents of how many a rebuild has written.
     pub rebuilt: Option<[u64; 2]>,
+    /// Into how many segments a search looks.
+    pub segments: usize,
 }
 
 impl<I: Index> Indexer<I> {
@@ -90,6 +92,9 @@ impl<I: Index> Indexer<I> {
             is_keeper: AtomicBool::new(false),
             turn: Mutex::new(()),
             unsound: Notify::new(),
+            since: Instant::now(),
+            window: std::sync::Mutex::default(),
+            commits: AtomicU64::new(0),
         }
     }
 
@@ -127,7 +132,13 @@ impl<I: Index> Indexer<I> {
             State::Rebuilding { done, total } => ("rebuilding", None, Some([done, total])),
             State::Serving(commit) => ("serving", Some(commit.0), None),
         };
-        IndexStatus { state: name, documents: self.index.documents(), commit, rebuilt }
+        let (documents, segments) = (self.index.documents(), self.index.segments());
+        IndexStatus { state: name, documents, commit, rebuilt, segments }
+    }
+
+    /// How many commits this process has made.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// How many products have not arrived while a price or stock of theirs has.
@@ -182,79 +193,66 @@ impl<I: Index> Indexer<I> {
         }
     }
 
-    /// Brings up to date what is due, and answers what is due in its place: a category's documents
-    /// are taken page by page.
-    async fn work_off(&self, due: &[Due]) -> Result<Vec<Due>, Error> {
-        let (mut keys, mut changed) = (BTreeSet::new(), Vec::new());
-        for due in due {
-            match due {
-                Due::Document(key) => _ = keys.insert(key.clone()),
-                Due::Below(category) => changed.push(category.as_str()),
-                Due::Within(..) => {}
-            }
-        }
-        let mut rest = Vec::new();
-        if !changed.is_empty() {
-            let below = store::list_below(&self.pool.get().await?, &changed).await?;
-            rest.extend(below.into_iter().map(|category| Due::Within(category, None)));
-        }
-        let mut share = SHARE;
-        for due in due {
-            let Due::Within(category, after) = due else { continue };
-            if share == 0 {
-                rest.push(due.clone());
-                continue;
-            }
-            let client = self.pool.get().await?;
-            let page = store::list_within(&client, category, after.as_ref(), share).await?;
-            if let Some(last) = page.last().filter(|_| page.len() == share) {
-                rest.push(Due::Within(category.clone(), Some(last.clone())));
-            }
-            share -= page.len();
-            keys.extend(page);
-        }
-        if !keys.is_empty() {
-            self.update(&Vec::from_iter(keys)).await?;
-        }
-        Ok(rest)
-    }
-
     /// Brings the documents with these keys up to date, found when this returns.
     ///
     /// Returns not before the next commit is due, so that the keys of a burst gather meanwhile.
     pub async fn update(&self, keys: &[Key]) -> Result<(), Error> {
         let turn = self.turn.lock().await;
-        let started = Instant::now();
         let held = self.ensure_serving().await?;
+        let started = self.since.elapsed();
         let updated = self.write_and_commit(held, keys).await;
         if matches!(updated, Err(Error::Index(_) | Error::Foreign)) {
             self.doubt();
         }
         updated?;
         drop(turn);
-        sleep_until(started + COMMIT_INTERVAL).await;
+        let now = self.since.elapsed();
+        let made = Cost { started, took: now - started, segments: self.index.segments() };
+        let wait = {
+            let mut window = self.window();
+            window.step(made);
+            window.wait(now)
+        };
+        sleep(wait).await;
         Ok(())
     }
 
     async fn write_and_commit(&self, held: CommitId, keys: &[Key]) -> Result<(), Error> {
         let client = self.pool.get().await?;
+        let beside = self.pool.get().await?;
         let next = CommitId(Uuid::now_v7());
         let names: Vec<String> = keys.iter().map(Key::to_string).collect();
-        let (known, mut parts) = tokio::try_join!(
-            store::announce_commit(&client, held, next),
-            store::read_parts(&client, &names),
-        )?;
-        if !known {
+        // The announcement waits for the disk, which the parts need not. Both end whatever becomes
+        // of the other: a document written late would replace a newer one.
+        let (announced, written) = tokio::join!(
+            store::announce_commit(&beside, held, next),
+            self.write(&client, keys, &names),
+        );
+        if !announced? {
             return Err(Error::Foreign);
         }
-        let waiting: Vec<String> = parts.waiting.drain(..).map(|key| key.to_string()).collect();
-        self.index.write(batch(keys, parts)).await?;
+        let waiting = written?;
         self.index.commit(next).await?;
         // From here on the index holds `next`, noted or not: the announcement vouches for it.
         self.set(State::Serving(next));
-        let noted = store::note_commit(&client, next);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        let noted = store::note_commit(&beside, next);
         let (known, ()) = tokio::try_join!(noted, store::note_waiting(&client, &names, &waiting))?;
         if known { Ok(()) } else { Err(Error::Foreign) }
+    }
+
+    /// Composes documents and hands them to the index; answers which of these products do not
+    /// exist while parts of theirs do.
+    async fn write(
+        &self,
+        client: &Client,
+        keys: &[Key],
+        names: &[String],
+    ) -> Result<Vec<String>, Error> {
+        let mut parts = store::read_parts(client, names).await?;
+        let waiting = parts.waiting.drain(..).map(|key| key.to_string()).collect();
+        self.index.write(batch(keys, parts)).await?;
+        Ok(waiting)
     }
 
     async fn ensure_serving(&self) -> Result<CommitId, Error> {
@@ -321,6 +319,7 @@ impl<I: Index> Indexer<I> {
             info!(done, total, "rebuilding the index: {done} of {total} documents");
         }
         self.index.commit(next).await?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
         if !store::note_commit(&client, next).await? {
             return Err(Error::Foreign);
         }
@@ -334,35 +333,16 @@ impl<I: Index> Indexer<I> {
         self.unsound.notify_one();
     }
 
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> State {
         *self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, state: State) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-}
-
-/// The worker as the inbox calls it.
-#[derive(Debug)]
-pub struct Worker<I>(pub Arc<Indexer<I>>);
-
-impl<I: Index> Sink for Worker<I> {
-    const NAME: &'static str = SINK;
-
-    async fn clean(&self, keys: &[String]) -> Result<Vec<String>, inbox::Error> {
-        let due: Result<Vec<Due>, _> = keys.iter().map(|key| Due::parse(key)).collect();
-        let due = due.map_err(inbox::Error::consumer)?;
-        let rest = self.0.work_off(&due).await.map_err(inbox::Error::consumer)?;
-        Ok(rest.iter().map(Due::to_key).collect())
-    }
-
-    async fn begin(&self) {
-        self.0.begin().await;
-    }
-
-    fn end(&self) {
-        self.0.end();
     }
 }
 

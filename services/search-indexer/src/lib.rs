@@ -17,6 +17,7 @@ mod index;
 mod indexer;
 mod projections;
 mod store;
+mod window;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@
 mod document;
 mod figures;
 mod folder;
+mod merges;
 mod page;
 mod question;
 mod schema;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use contracts::Key;
 use serde::{Deserialize, Serialize};
 use tantivy::directory::error::LockError;
+use tantivy::indexer::{IndexWriterOptions, UserOperation};
 use tantivy::schema::document::TantivyDocument;
 use tantivy::{
     Directory as _, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError, Term,
@@ -25,6 +27,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use self::folder::Folder;
+use self::merges::BySize;
 use self::schema::Fields;
 use super::{Batch, CommitId, Error, Index, Page, Question};
 
@@ -35,8 +38,10 @@ pub(crate) fn count_words(text: &str) -> usize {
 
 /// One thread writes: it keeps up with the worker on two cores, and more would make more segments.
 const WRITER_THREADS: usize = 1;
-/// What the writer collects before it starts a new segment.
-const WRITER_BYTES: usize = 32 << 20;
+/// What the writer collects before it starts a new segment; the least that Tantivy allows.
+const WRITER_BYTES: usize = 15 << 20;
+/// While one merges large segments, for seconds, the other keeps the small ones few.
+const MERGE_THREADS: usize = 2;
 
 /// The index in a folder.
 #[derive(Debug, Clone)]
@@ -111,6 +116,10 @@ impl Index for Tantivy {
     fn documents(&self) -> u64 {
         self.shared.reader().map_or(0, |reader| reader.searcher().num_docs())
     }
+
+    fn segments(&self) -> usize {
+        self.shared.reader().map_or(0, |reader| reader.searcher().segment_readers().len())
+    }
 }
 
 impl Shared {
@@ -169,7 +178,9 @@ impl Shared {
             Ok(()) | Err(_) => fs::create_dir_all(&self.folder).map_err(Error::failed(doing))?,
         }
         let folder = Folder::open(&self.folder).map_err(Error::failed(doing))?;
-        let settings = IndexSettings::default();
+        // A thread for each segment's store costs a small segment more than it saves.
+        let settings =
+            IndexSettings { docstore_compress_dedicated_thread: false, ..IndexSettings::default() };
         let index = tantivy::Index::create(folder, self.fields.schema.clone(), settings)
             .map_err(Error::failed("create the index"))?;
         *writing = Some(Writing::new(&index).map_err(Error::failed("open the new index"))?);
@@ -189,16 +200,14 @@ impl Shared {
     fn write(&self, batch: &Batch) -> Result<(), Error> {
         let writing = self.writing();
         let writer = &writing.as_ref().ok_or(Error::Closed)?.writer;
-        let forget = |key: &Key| {
-            writer.delete_term(Term::from_field_text(self.fields.key, key.as_str()));
-        };
-        batch.gone.iter().for_each(&forget);
-        for document in &batch.documents {
-            forget(&document.sku);
-            writer
-                .add_document(self.fields.document(document))
-                .map_err(Error::failed("add a document to the index"))?;
-        }
+        let forget =
+            |key: &Key| UserOperation::Delete(Term::from_field_text(self.fields.key, key.as_str()));
+        // What is deleted comes first, so that the new segment need not be searched for it.
+        let replaced = batch.documents.iter().map(|document| &document.sku);
+        let mut operations: Vec<_> = batch.gone.iter().chain(replaced).map(forget).collect();
+        let stored = batch.documents.iter().map(|document| self.fields.document(document));
+        operations.extend(stored.map(UserOperation::Add));
+        writer.run(operations).map_err(Error::failed("add documents to the index"))?;
         Ok(())
     }
 
@@ -238,7 +247,13 @@ impl Shared {
 
 impl Writing {
     fn new(index: &tantivy::Index) -> tantivy::Result<Self> {
-        let writer = index.writer_with_num_threads(WRITER_THREADS, WRITER_BYTES)?;
+        let options = IndexWriterOptions::builder()
+            .num_worker_threads(WRITER_THREADS)
+            .memory_budget_per_thread(WRITER_BYTES)
+            .num_merge_threads(MERGE_THREADS)
+            .build();
+        let writer = index.writer_with_options(options)?;
+        writer.set_merge_policy(Box::new(BySize));
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         Ok(Self { writer, reader })
     }

@@ -165,4 +165,8 @@ impl Index for Watched {
     fn documents(&self) -> u64 {
         self.inner.documents()
     }
+
+    fn segments(&self) -> usize {
+        self.inner.segments()
+    }
 }

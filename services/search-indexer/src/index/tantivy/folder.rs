@@ -8,7 +8,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tantivy::Directory;
 use tantivy::directory::error::{
@@ -19,17 +19,35 @@ use tantivy::directory::{
     WatchHandle, WritePtr,
 };
 
+/// Where Tantivy lists the files that it may delete, anew for each file that it makes.
+const MANAGED: &str = ".managed.json";
+
 /// A folder of mapped files that are never synced.
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     path: PathBuf,
     mapped: MmapDirectory,
+    /// The list of files, in memory: it would be the most of what a commit writes, and says no more
+    /// than the folder does when it is opened.
+    managed: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, OpenDirectoryError> {
-        Ok(Self { path: path.to_owned(), mapped: MmapDirectory::open(path)? })
+        let wrap = |error| OpenDirectoryError::wrap_io_error(error, path.to_owned());
+        let managed = Arc::new(Mutex::new(managed(path).map_err(wrap)?));
+        Ok(Self { path: path.to_owned(), mapped: MmapDirectory::open(path)?, managed })
     }
+}
+
+/// The names of all files, of which Tantivy deletes what its next commit does not use.
+fn managed(path: &Path) -> io::Result<Vec<u8>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
+    }
+    Ok(serde_json::to_vec(&names)?)
 }
 
 impl Directory for Folder {
@@ -52,11 +70,20 @@ impl Directory for Folder {
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
+        if path == Path::new(MANAGED) {
+            return Ok(self.managed.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        }
         self.mapped.atomic_read(path)
     }
 
     /// Readers see the old or the new content; one thread writes each of these files.
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        if path == Path::new(MANAGED) {
+            data.clone_into(&mut self.managed.lock().unwrap_or_else(PoisonError::into_inner));
+            return Ok(());
+        }
+        // Once in a commit: forgets the mappings of files that are gone, which it keeps otherwise.
+        self.mapped.get_cache_info();
         let path = self.path.join(path);
         let unfinished = path.with_extension("unfinished");
         fs::write(&unfinished, data)?;
