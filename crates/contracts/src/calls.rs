@@ -74,9 +74,9 @@ pub enum PositionState {
 
 /// `GET /streams/{stream}?after={pn}&term={term}&limit={changes}`: what follows a position.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FeedResponse {
+pub struct FeedResponse<E = Box<RawValue>> {
     /// Envelopes that connect to the position asked with and to each other.
-    pub envelopes: Vec<Box<RawValue>>,
+    pub envelopes: Vec<E>,
     /// The newest number of the stream.
     pub head: Pn,
 }

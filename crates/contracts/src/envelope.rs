@@ -42,18 +42,18 @@ pub struct Header {
     pub trace: Option<TraceContext>,
 }
 
-/// One message of consecutive changes, as received.
+/// One message of consecutive changes, as received; payloads lie in the bytes that it was read from.
 #[derive(Debug)]
-pub struct Envelope {
+pub struct Envelope<'a> {
     /// What it says about its changes.
     pub header: Header,
     /// Number `i` of them is `header.first + i`; one that cannot be read spoils no other.
-    pub changes: Vec<Result<Change, UnreadableChange>>,
+    pub changes: Vec<Result<Change<&'a RawValue>, UnreadableChange>>,
 }
 
 /// One state of one entity.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Change {
+pub struct Change<P = Box<RawValue>> {
     /// The entity.
     pub key: Key,
     /// The version that this change gave it.
@@ -73,8 +73,8 @@ pub struct Change {
     /// The version of the schema of its payload.
     pub schema: String,
     /// The entity's whole state; none for a delete.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub payload: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<P>,
 }
 
 /// What happened to an entity.
@@ -194,9 +194,23 @@ impl Header {
     }
 }
 
-impl Envelope {
-    /// Reads an envelope; the changes are read one by one.
-    pub fn parse(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+impl<'a> Envelope<'a> {
+    /// Reads an envelope: in one pass if nothing is wrong with it.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
+        Self::sound(bytes).map_or_else(|| Self::one_by_one(bytes), Ok)
+    }
+
+    /// None if anything is wrong.
+    fn sound(bytes: &'a [u8]) -> Option<Self> {
+        let event: Event<Change<&RawValue>> = serde_json::from_slice(bytes).ok()?;
+        let is_sound = event.kind == TYPE
+            && check(&event).is_ok()
+            && event.data.changes.iter().all(|change| change.complaint().is_none());
+        if is_sound { Self::of(event, Ok).ok() } else { None }
+    }
+
+    /// Reads the changes one by one, so that one that cannot be read spoils no other.
+    fn one_by_one(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
         let kind: Kind = serde_json::from_slice(bytes).map_err(EnvelopeError::Malformed)?;
         if kind.kind != TYPE {
             return Err(EnvelopeError::UnknownType(kind.kind.chars().take(128).collect()));
@@ -204,6 +218,13 @@ impl Envelope {
         let event: Event<&RawValue> =
             serde_json::from_slice(bytes).map_err(EnvelopeError::Malformed)?;
         check(&event)?;
+        Self::of(event, Change::read)
+    }
+
+    fn of<C>(
+        event: Event<C>,
+        read: impl Fn(C) -> Result<Change<&'a RawValue>, UnreadableChange>,
+    ) -> Result<Self, EnvelopeError> {
         let time = DateTime::parse_from_rfc3339(&event.time)
             .map_err(|_| EnvelopeError::Contradiction(format!("time is {:?}", event.time)))?;
         let Body { stream, first, last, term, prev, head, changes } = event.data;
@@ -218,12 +239,12 @@ impl Envelope {
             time: time.to_utc(),
             trace: event.traceparent,
         };
-        Ok(Self { header, changes: changes.into_iter().map(Change::read).collect() })
+        Ok(Self { header, changes: changes.into_iter().map(read).collect() })
     }
 }
 
-impl Change {
-    fn read(raw: &RawValue) -> Result<Self, UnreadableChange> {
+impl<'a> Change<&'a RawValue> {
+    fn read(raw: &'a RawValue) -> Result<Self, UnreadableChange> {
         let unreadable = |reason: String| {
             let identity: Identity<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
             UnreadableChange {
@@ -235,17 +256,24 @@ impl Change {
         };
         let change: Self =
             serde_json::from_str(raw.get()).map_err(|e| unreadable(e.to_string()))?;
-        match (change.op, change.payload.is_some()) {
-            (Operation::Upsert, false) => Err(unreadable("an upsert has no payload".to_owned())),
-            (Operation::Delete, true) => Err(unreadable("a delete has a payload".to_owned())),
-            _ => Ok(change),
+        match change.complaint() {
+            Some(complaint) => Err(unreadable(complaint.to_owned())),
+            None => Ok(change),
+        }
+    }
+
+    const fn complaint(&self) -> Option<&'static str> {
+        match (self.op, self.payload.is_some()) {
+            (Operation::Upsert, false) => Some("an upsert has no payload"),
+            (Operation::Delete, true) => Some("a delete has a payload"),
+            (Operation::Upsert, true) | (Operation::Delete, false) => None,
         }
     }
 }
 
 /// A trace is a help; one that is ill-formed must not hold up what it came with.
 fn trace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceContext>, D::Error> {
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    let raw = <&RawValue>::deserialize(deserializer)?;
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
@@ -258,7 +286,7 @@ struct Identity<'a> {
     version: Option<&'a RawValue>,
 }
 
-fn check(event: &Event<&RawValue>) -> Result<(), EnvelopeError> {
+fn check<C>(event: &Event<C>) -> Result<(), EnvelopeError> {
     let body = &event.data;
     let count = i64::try_from(body.changes.len()).unwrap_or(i64::MAX);
     let complaint = if body.first == Pn::ZERO {

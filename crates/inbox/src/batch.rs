@@ -90,7 +90,7 @@ pub(crate) struct Parsed<'a> {
 
 impl<'a> Parsed<'a> {
     /// The numbers `first..=last` of an envelope.
-    pub(crate) fn changes(envelope: &'a Envelope, first: Pn, last: Pn) -> Self {
+    pub(crate) fn changes(envelope: &'a Envelope<'_>, first: Pn, last: Pn) -> Self {
         let mut parsed = Self::default();
         let numbers = (envelope.header.first.get()..).map(|number| Pn::ZERO.plus(number));
         for (pn, change) in numbers.zip(&envelope.changes) {
@@ -99,7 +99,7 @@ impl<'a> Parsed<'a> {
             }
             match change {
                 Ok(change) => {
-                    let payload = change.payload.as_deref();
+                    let payload = change.payload;
                     parsed.written_at = parsed.written_at.into_iter().chain([change.at]).min();
                     parsed.records.push(Arriving {
                         pn: Some(pn),

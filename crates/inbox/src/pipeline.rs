@@ -26,7 +26,7 @@ pub(crate) struct Pipeline<P> {
 
 /// An envelope, and how it came.
 pub(crate) struct Incoming<'a> {
-    pub(crate) envelope: &'a Envelope,
+    pub(crate) envelope: &'a Envelope<'a>,
     pub(crate) via: Via,
     pub(crate) received_at: DateTime<Utc>,
 }
@@ -165,7 +165,7 @@ impl<P: Projection> Pipeline<P> {
 }
 
 /// Those of its readable changes, each once.
-fn sorted_keys(envelope: &Envelope) -> Vec<&str> {
+fn sorted_keys<'a>(envelope: &'a Envelope<'_>) -> Vec<&'a str> {
     let keys = envelope.changes.iter().flatten().map(|change| change.key.as_str());
     let mut keys = Vec::from_iter(keys);
     keys.sort_unstable();

@@ -130,14 +130,14 @@ impl<P: Projection> Follower<P> {
         Ok(if envelopes.is_empty() || reached >= head { Turn::Idle } else { Turn::Read })
     }
 
-    fn read_answer(
+    fn read_answer<'a>(
         &self,
         stream: &Stream,
-        body: &[u8],
-    ) -> Result<(Vec<Envelope>, contracts::Pn), Error> {
+        body: &'a [u8],
+    ) -> Result<(Vec<Envelope<'a>>, contracts::Pn), Error> {
         let refuse = |reason: String| Error::unreadable_answer(self.relay.name(), stream, reason);
         let answer = self.relay.read_feed(stream, body)?;
-        let envelopes = answer.envelopes.iter().map(|raw| {
+        let envelopes = answer.envelopes.into_iter().map(|raw| {
             let parsed = Envelope::parse(raw.get().as_bytes());
             let envelope = parsed.map_err(|error| refuse(chain(&error)))?;
             self.misplaced(stream, &envelope.header).map_err(refuse)?;
@@ -147,7 +147,7 @@ impl<P: Projection> Follower<P> {
     }
 
     /// Applies one envelope to its end, in parts where it is taken in parts.
-    async fn apply_read(&self, intake: &Intake, envelope: &Envelope) -> Result<Taken, Error> {
+    async fn apply_read(&self, intake: &Intake, envelope: &Envelope<'_>) -> Result<Taken, Error> {
         let incoming = Incoming { envelope, via: Via::Feed, received_at: Utc::now() };
         loop {
             let taken = {

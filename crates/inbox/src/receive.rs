@@ -86,13 +86,13 @@ impl<P: Projection> Follower<P> {
         Verdict::Done
     }
 
-    fn read(&self, delivery: &Delivery) -> Result<Envelope, String> {
+    fn read<'a>(&self, delivery: &'a Delivery) -> Result<Envelope<'a>, String> {
         let envelope = Envelope::parse(&delivery.body).map_err(|error| chain(&error))?;
         self.misplaced(&delivery.stream, &envelope.header)?;
         Ok(envelope)
     }
 
-    async fn push(&self, intake: &Intake, envelope: &Envelope) -> Result<Taken, Error> {
+    async fn push(&self, intake: &Intake, envelope: &Envelope<'_>) -> Result<Taken, Error> {
         let incoming = Incoming { envelope, via: Via::Push, received_at: Utc::now() };
         let deadline = Instant::now() + EARLY_WAIT;
         loop {

@@ -9,7 +9,8 @@ use contracts::{Problem, Source, Stream, Topic};
 use http::Method;
 use protocol::reader::Position;
 use reqwest::RequestBuilder;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::{Config, Error};
 
@@ -64,7 +65,11 @@ impl Relay {
     }
 
     /// Reads an answer of the feed.
-    pub(crate) fn read_feed(&self, stream: &Stream, body: &[u8]) -> Result<FeedResponse, Error> {
+    pub(crate) fn read_feed<'a>(
+        &self,
+        stream: &Stream,
+        body: &'a [u8],
+    ) -> Result<FeedResponse<&'a RawValue>, Error> {
         self.read(stream.as_str(), body)
     }
 
@@ -96,7 +101,7 @@ impl Relay {
         Err(Error::Refused { peer: self.name().to_owned(), status: status.as_u16(), code })
     }
 
-    fn read<T: DeserializeOwned>(&self, asked: &str, body: &[u8]) -> Result<T, Error> {
+    fn read<'a, T: Deserialize<'a>>(&self, asked: &str, body: &'a [u8]) -> Result<T, Error> {
         serde_json::from_slice(body).map_err(|error| Error::UnreadableAnswer {
             peer: self.name().to_owned(),
             stream: asked.to_owned(),

@@ -47,6 +47,13 @@ fn the_wire_shape_is_the_documented_one() {
 }
 
 #[test]
+fn what_is_sound_is_read_in_one_pass() {
+    let traced = Change { trace: header(1, 1).trace, ..upsert("a", 1, "{}") };
+    let bytes = header(1, 2).encode(&[traced, delete("b", 4)]);
+    assert!(Envelope::sound(&bytes).is_some());
+}
+
+#[test]
 fn a_payload_keeps_its_bytes() {
     let payload = r#"{"amount":10.10,  "big":12345678901234567890,"e":1e2,"s":"\u0000\u00e9"}"#;
     let bytes = header(1, 1).encode(&[upsert("a", 1, payload)]);
@@ -142,6 +149,23 @@ fn fields_of_a_later_version_are_tolerated() {
 
 proptest! {
     #[test]
+    fn one_pass_reads_what_is_sound_as_change_by_change(
+        strokes in prop::collection::vec((0_usize..4_096, prop::sample::select(b"{}[],:\"\\047an")), 0..4),
+    ) {
+        let traced = Change { trace: header(1, 1).trace, ..upsert("a", 1, r#"{"a":[1,"\u00e9"]}"#) };
+        let mut bytes = header(1, 2).encode(&[traced, delete("b", 4)]).to_vec();
+        for (place, byte) in strokes {
+            let place = place % bytes.len();
+            bytes[place] = byte;
+        }
+        if let Some(sound) = Envelope::sound(&bytes) {
+            let read = Envelope::one_by_one(&bytes).unwrap();
+            prop_assert!(read.changes.iter().all(Result::is_ok));
+            prop_assert_eq!(format!("{sound:?}"), format!("{read:?}"));
+        }
+    }
+
+    #[test]
     fn parsing_any_bytes_never_panics(bytes: Vec<u8>) {
         let _ = Envelope::parse(&bytes);
     }
@@ -154,7 +178,8 @@ proptest! {
         let changes: Vec<Change> =
             (1..).zip(&keys).map(|(version, key)| upsert(key, version, "{}")).collect();
         let sent = header(first, changes.len() as i64);
-        let received = Envelope::parse(&sent.encode(&changes)).unwrap();
+        let bytes = sent.encode(&changes);
+        let received = Envelope::parse(&bytes).unwrap();
         prop_assert_eq!(&received.header, &sent);
         for (change, key) in received.changes.iter().zip(&keys) {
             prop_assert_eq!(change.as_ref().unwrap().key.as_str(), key);
