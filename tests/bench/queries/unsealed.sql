@@ -1,6 +1,6 @@
--- Whether a change is committed that no tick has seen.
+-- Whether a change is committed that a snapshot has not seen: $1 its xmax, $2 what ran then.
 select exists (
-  select from outbox.change as c, outbox.tick as t
-   where (c.xid >= pg_snapshot_xmax(t.s1) or c.xid = any (array(select pg_snapshot_xip(t.s1))))
-     and pg_visible_in_snapshot(c.xid, pg_current_snapshot())
+  select from outbox.change
+   where (xid >= $1::text::xid8 or xid = any ($2::text[]::xid8[]))
+     and pg_visible_in_snapshot(xid, pg_current_snapshot())
 ) as unsealed

@@ -11,6 +11,7 @@ use service_kit::Program as _;
 use testkit::{Database, quiet_ports};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
 
 use crate::consumer::{Consumer, SEAT};
 use crate::figures::Lane;
@@ -225,7 +226,7 @@ impl Syncline {
         let (source, copy) = (self.source.connect().await?, copy.connect().await?);
         let (stream, start) = (Self::stream(), Instant::now());
         loop {
-            let unsealed: bool = source.query_one(UNSEALED, &[]).await?.try_get("unsealed")?;
+            let unsealed = is_unsealed(&source).await?;
             let head = source.query_opt(HEAD, &[&stream.as_str()]).await?;
             let head: i64 = head.map_or(Ok(0), |row| row.try_get("head"))?;
             let position = copy.query_opt(POSITION, &[&stream.as_str()]).await?;
@@ -245,6 +246,7 @@ impl Syncline {
 
 const HEAD: &str = include_str!("../queries/head.sql");
 const POSITION: &str = include_str!("../queries/position.sql");
+const SEEN: &str = include_str!("../queries/seen.sql");
 const UNSEALED: &str = include_str!("../queries/unsealed.sql");
 
 impl Running {
@@ -303,6 +305,15 @@ impl Part {
         self.process.check()?;
         self.sidecar.iter_mut().try_for_each(|sidecar| sidecar.process.check())
     }
+}
+
+/// Whether a change is committed that no tick has seen. The tick's snapshot goes in as parameters,
+/// or this would read all changes and cost more than what is measured.
+async fn is_unsealed(source: &Client) -> anyhow::Result<bool> {
+    let seen = source.query_one(SEEN, &[]).await?;
+    let (xmax, running): (&str, Vec<String>) = (seen.try_get("xmax")?, seen.try_get("running")?);
+    let row = source.query_one(UNSEALED, &[&xmax, &running]).await?;
+    Ok(row.try_get("unsealed")?)
 }
 
 /// Waits until a service says that it is ready.

@@ -14,7 +14,7 @@ use crate::ops::Outcome;
 use crate::plain::Producer;
 use crate::sidecar::API_TOKEN;
 use crate::workload::{Kind, body, sku};
-use crate::writer::{Settings, WRITERS};
+use crate::writer::{CONNECTIONS, Settings};
 
 /// An owner of products that can be written to.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Source {
         Ok(match settings.plain {
             Some(port) => Self::Plain(Producer::connect(url, port, API_TOKEN)?),
             None => {
-                let pool = pool(url, WRITERS)?;
+                let pool = pool(url, CONNECTIONS)?;
                 Self::Catalog { routes: catalog::routes(pool.clone()), pool }
             }
         })

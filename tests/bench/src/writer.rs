@@ -21,8 +21,10 @@ use crate::ops::{Op, Outcome};
 use crate::source::Source;
 use crate::workload::{Arrival, Arrivals, Keys, Kind, MANY};
 
-/// Writes at one time: more wait for a connection.
+/// Writes at one time in a closed loop.
 pub const WRITERS: usize = 16;
+/// Connections of an open loop: those that wait for a busy product must not keep others out.
+pub const CONNECTIONS: usize = 48;
 
 /// What to write, and where.
 #[derive(Debug, Clone, clap::Args)]
@@ -60,7 +62,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let source = Arc::new(Source::connect(settings)?);
     let keys = Keys::among(settings.keys);
     // Connections are there before the first arrival, as they are in a service that runs.
-    source.warm(WRITERS).await?;
+    source.warm(CONNECTIONS).await?;
     let ops = if settings.rate > 0.0 {
         let arrivals = Arrivals::new(settings.seed, keys, settings.rate, settings.first);
         let end = Duration::from_secs_f64(settings.seconds);
