@@ -36,7 +36,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) clock: Clock,
 }
 
-/// When the steps of a batch ended.
+/// When the steps of a batch ended. What is stored of its keys is read with the lock, unless the
+/// batch came unexpected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     begun: Instant,
