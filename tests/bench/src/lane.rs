@@ -204,6 +204,16 @@ impl Syncline {
         Ok(Part { process, sidecar, port })
     }
 
+    /// Has both databases as a while of running leaves them: what an import left to the vacuum would
+    /// otherwise be done during whatever comes next.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        for database in [&self.source, &self.copy] {
+            database.connect().await?.batch_execute("vacuum (analyze)").await?;
+        }
+        self.source.connect().await?.batch_execute("checkpoint").await?;
+        Ok(())
+    }
+
     /// The newest number of the stream that is measured.
     pub async fn head(&self) -> anyhow::Result<i64> {
         let rows = self.source.connect().await?.query(HEAD, &[&Self::stream().as_str()]).await?;

@@ -17,7 +17,7 @@ use crate::ops::Outcome;
 use crate::place::Place;
 use crate::plain::{self, Setup};
 use crate::process::{Process, command};
-use crate::scenario::{Load, Written, writing};
+use crate::scenario::{Load, Writer};
 use crate::sidecar::{APP_TOKEN, Sidecar};
 
 /// How long the consumer may go without taking anything before what is missing counts as lost.
@@ -73,12 +73,10 @@ impl Plain {
 
     /// Runs a load and measures it, as [`crate::scenario::load`] does with Syncline.
     pub async fn load(&mut self, load: &Load) -> anyhow::Result<Figures> {
-        let (warm, _) = load.seconds;
-        if warm > 0.0 {
-            let warm = Load { seconds: (0.0, warm), seed: load.seed ^ 1, ..*load };
-            let written = self.write(&warm).await?;
-            self.arrivals(&written).await?;
-        }
+        let to = self.setup.source.url();
+        let (numbers, port) = ((self.products, self.next), self.producer.grpc);
+        let writer = Writer::start(load, (&to, Some(port)), numbers, &self.folder).await?;
+        self.arrivals(usize::MAX).await?;
         let pids = [
             ("consumer", self.consumer.pid()),
             ("consumer-daprd", self.beside.process.pid()),
@@ -88,8 +86,12 @@ impl Plain {
         let databases = (&self.setup.source, &self.setup.copy);
         let before = counts(self.port).await?;
         let meter = Meter::start(&self.place, databases, pids).await?;
-        let written = self.write(load).await?;
-        let arrivals = self.arrivals(&written).await?;
+        self.next = writer.next;
+        let written = writer.go().await?;
+        self.next += written.count();
+        let made = |outcome| matches!(outcome, Outcome::Put | Outcome::Deleted);
+        let wanted = written.ops.iter().filter(|op| made(op.outcome)).count();
+        let arrivals = self.arrivals(wanted).await?;
         let after = counts(self.port).await?;
         let mut figures = judge(&written.ops, |op| match (op.outcome, arrivals.get(&op.seq)) {
             (Outcome::Refused, _) | (Outcome::Failed, None) => Fate::NoChange,
@@ -112,20 +114,8 @@ impl Plain {
         self.consumer.kill().await
     }
 
-    async fn write(&mut self, load: &Load) -> anyhow::Result<Written> {
-        let out = self.folder.join("ops.txt");
-        let mut command = load.command(&out, (self.products, self.next))?;
-        command.env("DATABASE_URL", self.setup.source.url());
-        command.env("PLAIN_GRPC_PORT", self.producer.grpc.to_string());
-        let written = writing(Process::start("plain-writer", command, &self.folder)?, &out).await?;
-        self.next += written.count();
-        Ok(written)
-    }
-
-    /// Waits until everything has arrived, or nothing more comes.
-    async fn arrivals(&mut self, written: &Written) -> anyhow::Result<HashMap<u64, Arrived>> {
-        let made = |outcome| matches!(outcome, Outcome::Put | Outcome::Deleted);
-        let wanted = written.ops.iter().filter(|op| made(op.outcome)).count();
+    /// Waits until as many have arrived, or nothing more comes.
+    async fn arrivals(&mut self, wanted: usize) -> anyhow::Result<HashMap<u64, Arrived>> {
         let mut arrivals = HashMap::new();
         let mut heard = Instant::now();
         while arrivals.len() < wanted && heard.elapsed() < SILENCE {

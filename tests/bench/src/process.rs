@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -44,6 +44,26 @@ impl Process {
             .spawn()
             .with_context(|| format!("starting {name}"))?;
         Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// Starts it with a line of its own in each direction; only what it complains of is logged.
+    pub fn start_spoken_to(
+        name: &str,
+        mut command: Command,
+        folder: &Path,
+    ) -> anyhow::Result<(Self, ChildStdin, ChildStdout)> {
+        let log = folder.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log)?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
+        let stdin = child.stdin.take().context("it has an input")?;
+        let stdout = child.stdout.take().context("it has an output")?;
+        Ok((Self { name: name.to_owned(), child, log }, stdin, stdout))
     }
 
     /// Its number.

@@ -10,6 +10,7 @@ mod load;
 mod many;
 mod outage;
 mod steps;
+mod writing;
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub use load::{Load, load, write};
 pub use many::many;
 pub use outage::outage;
 
-pub(crate) use load::{Written, writing};
+pub(crate) use writing::Writer;
 
 /// How long everything may take to be applied after the last write.
 const DRAIN_LIMIT: Duration = Duration::from_secs(300);

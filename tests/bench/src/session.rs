@@ -29,6 +29,7 @@ pub async fn syncline(
     } else {
         imported.await?;
     }
+    session.syncline.settle().await?;
     let (alone, beside): (Vec<&Item>, Vec<&Item>) = items
         .iter()
         .filter(|item| !matches!(item.kind, Kind::Import(_)))

@@ -3,6 +3,7 @@
 //! Open loop: an arrival whose turn has come is written even if all before it still wait; none is
 //! ever dropped, and its latency counts from the time at which it should have been written. The
 //! closed loop of a flood writes the next one as soon as one is answered.
+#![expect(clippy::print_stdout, reason = "it says that it is ready by printing")]
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -38,7 +39,10 @@ pub struct Settings {
     /// Changes per second; 0 writes as many as go.
     #[arg(long)]
     pub rate: f64,
-    /// Seconds of arrivals.
+    /// Seconds of arrivals that do not count, before it says that it is ready.
+    #[arg(long, default_value_t = 0.0)]
+    pub warm: f64,
+    /// Seconds of arrivals that count, once it is told to go.
     #[arg(long)]
     pub seconds: f64,
     /// Products to write among.
@@ -63,14 +67,31 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let keys = Keys::among(settings.keys);
     // Connections are there before the first arrival, as they are in a service that runs.
     source.warm(CONNECTIONS).await?;
-    let ops = if settings.rate > 0.0 {
-        let arrivals = Arrivals::new(settings.seed, keys, settings.rate, settings.first);
-        let end = Duration::from_secs_f64(settings.seconds);
-        open_loop(&source, arrivals, end, settings.seed).await
+    let cold = Stretch { seconds: settings.warm, seed: settings.seed ^ 1, first: settings.first };
+    let warmed = stretch(&source, &keys, settings.rate, &cold).await;
+    let first = settings.first + u64::try_from(warmed.len())?;
+    println!("{first}");
+    let mut word = String::new();
+    std::io::stdin().read_line(&mut word).context("waiting for the word to go")?;
+    let measured = Stretch { seconds: settings.seconds, seed: settings.seed, first };
+    save(settings, &stretch(&source, &keys, settings.rate, &measured).await)
+}
+
+/// Some seconds of writing.
+struct Stretch {
+    seconds: f64,
+    seed: u64,
+    first: u64,
+}
+
+async fn stretch(source: &Arc<Source>, keys: &Keys, rate: f64, stretch: &Stretch) -> Vec<Op> {
+    if rate > 0.0 {
+        let arrivals = Arrivals::new(stretch.seed, keys.clone(), rate, stretch.first);
+        let end = Duration::from_secs_f64(stretch.seconds);
+        open_loop(source, arrivals, end, stretch.seed).await
     } else {
-        closed_loop(&source, &keys, settings).await
-    };
-    save(settings, &ops)
+        closed_loop(source, keys, stretch).await
+    }
 }
 
 /// Every arrival at its time.
@@ -113,15 +134,15 @@ async fn open_loop(
 }
 
 /// As many as go: each of the writers sends its next when its last was answered.
-async fn closed_loop(source: &Arc<Source>, keys: &Keys, settings: &Settings) -> Vec<Op> {
-    let end = Moment::now().plus(Duration::from_secs_f64(settings.seconds));
-    let seq = Arc::new(AtomicU64::new(settings.first));
+async fn closed_loop(source: &Arc<Source>, keys: &Keys, stretch: &Stretch) -> Vec<Op> {
+    let end = Moment::now().plus(Duration::from_secs_f64(stretch.seconds));
+    let seq = Arc::new(AtomicU64::new(stretch.first));
     let mut writers = JoinSet::new();
     for number in 0..WRITERS as u64 {
         let (source, seq, keys) = (Arc::clone(source), Arc::clone(&seq), keys.clone());
-        let mut random = StdRng::seed_from_u64(settings.seed ^ number);
+        let mut random = StdRng::seed_from_u64(stretch.seed ^ number);
         // Only what they do is taken from the arrivals, not when.
-        let mut kinds = Arrivals::new(settings.seed ^ number, keys.clone(), 1.0, 0);
+        let mut kinds = Arrivals::new(stretch.seed ^ number, keys.clone(), 1.0, 0);
         writers.spawn(async move {
             let mut ops = Vec::new();
             while let Some(drawn) = kinds.next().filter(|_| Moment::now() < end) {

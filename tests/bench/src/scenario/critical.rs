@@ -9,7 +9,8 @@ use tokio::time::sleep;
 use tower::ServiceExt as _;
 
 use super::DRAIN_LIMIT;
-use super::load::{Load, take_text, write_to};
+use super::load::{Load, take_text};
+use super::writing::Writer;
 use crate::clock::Moment;
 use crate::figures::Figures;
 use crate::lane::{Running, Syncline};
@@ -30,9 +31,10 @@ pub async fn critical(
     lane.source.connect().await?.execute(MAKE_CRITICAL, &[]).await?;
     let routes = catalog::routes(pool(&lane.source.url(), 1)?);
     take_text(running).await?;
+    let writer = Writer::of(lane, flood).await?;
     let mut answered = Vec::new();
     let written = {
-        let flooding = write_to(lane, flood);
+        let flooding = writer.go();
         tokio::pin!(flooding);
         loop {
             tokio::select! {

@@ -11,7 +11,8 @@ use testkit::Database;
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt as _;
 
-use super::load::{Load, write_to};
+use super::load::Load;
+use super::writing::Writer;
 use crate::clock::Moment;
 use crate::consumer::SEAT;
 use crate::figures::Figures;
@@ -62,10 +63,11 @@ pub async fn found(lane: &mut Syncline, load: &Load) -> anyhow::Result<Figures> 
     let routes = catalog::routes(pool(&lane.source.url(), 2)?);
     let pids = indexer.process.pid().map(|pid| ("search-indexer", pid));
     let meter = Meter::start(lane.place(), lane.databases(), pids.into_iter().collect()).await?;
+    let writer = Writer::of(lane, load).await?;
     let (before, began) = (index(&indexer).await?, Instant::now());
     let (mut spread, mut lost, mut probes) = (Spread::default(), 0, 0_u32);
     let written = {
-        let loading = write_to(lane, load);
+        let loading = writer.go();
         tokio::pin!(loading);
         loop {
             let looking = async {

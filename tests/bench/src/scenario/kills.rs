@@ -9,7 +9,8 @@ use testkit::connect;
 use tokio::time::{Instant, sleep};
 
 use super::DRAIN_LIMIT;
-use super::load::{Counts, Load, numbered, take_text, write_to};
+use super::load::{Counts, Load, numbered, take_text};
+use super::writing::Writer;
 use crate::figures::Figures;
 use crate::lane::{Running, Syncline};
 use crate::measure::{Notes, join};
@@ -42,10 +43,11 @@ pub async fn kills(
 ) -> anyhow::Result<Figures> {
     take_text(running).await?;
     let (after, counts) = (lane.head().await?, Counts::read(lane).await?);
+    let writer = Writer::of(lane, load).await?;
     let (mut told, mut recoveries) = (String::new(), Vec::new());
     let written = {
         // Only what the writer needs is lent to it.
-        let writing = write_to(lane, load);
+        let writing = writer.go();
         tokio::pin!(writing);
         let mut turn = VICTIMS.iter().cycle();
         loop {

@@ -3,7 +3,8 @@
 use testkit::Database;
 
 use super::DRAIN_LIMIT;
-use super::load::{Load, numbered, write, write_to};
+use super::load::{Load, numbered};
+use super::writing::Writer;
 use crate::figures::Figures;
 use crate::lane::{Part, Syncline};
 use crate::measure::{Notes, join};
@@ -19,13 +20,13 @@ pub async fn many(lane: &mut Syncline, consumers: u32, load: &Load) -> anyhow::R
         let consumer = lane.consumer_of(&relay, &copy, &name).await?;
         copies.push((copy, consumer));
     }
-    write(lane, &Load { seconds: (0.0, load.seconds.0), ..*load }).await?;
+    let writer = Writer::of(lane, load).await?;
     for (copy, consumer) in &copies {
         lane.drain_to(copy, DRAIN_LIMIT).await?;
         notes(consumer).await?;
     }
     let after = lane.head().await?;
-    let written = write_to(lane, load).await?;
+    let written = writer.go().await?;
     lane.next += written.count();
     let mut slowest = Figures::default();
     for (copy, _) in &copies {
