@@ -9,6 +9,7 @@ mod folder;
 mod merges;
 mod page;
 mod question;
+mod replaced;
 mod schema;
 
 use std::fs;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use contracts::Key;
 use serde::{Deserialize, Serialize};
 use tantivy::directory::error::LockError;
-use tantivy::indexer::{IndexWriterOptions, UserOperation};
+use tantivy::indexer::{AddOperation, IndexWriterOptions, SegmentWriter, UserOperation};
 use tantivy::schema::document::TantivyDocument;
 use tantivy::{
     Directory as _, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError, Term,
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 use self::folder::Folder;
 use self::merges::BySize;
+use self::replaced::Batches;
 use self::schema::Fields;
 use super::{Batch, CommitId, Error, Index, Page, Question};
 
@@ -40,6 +42,11 @@ pub(crate) fn count_words(text: &str) -> usize {
 const WRITER_THREADS: usize = 1;
 /// What the writer collects before it starts a new segment; the least that Tantivy allows.
 const WRITER_BYTES: usize = 15 << 20;
+/// So many documents are written as a segment at once: the writer's thread keeps room for as many
+/// words as a rebuild has, and to make that room and look through it costs more than they do.
+const SMALL_BATCH: usize = 500;
+/// The room for the words of a small batch, to begin with.
+const SMALL_BYTES: usize = 1 << 20;
 /// While one merges large segments, for seconds, the other keeps the small ones few.
 const MERGE_THREADS: usize = 2;
 
@@ -60,6 +67,7 @@ struct Shared {
 struct Writing {
     writer: IndexWriter<TantivyDocument>,
     reader: IndexReader,
+    batches: Batches,
 }
 
 /// What a commit carries.
@@ -199,16 +207,17 @@ impl Shared {
 
     fn write(&self, batch: &Batch) -> Result<(), Error> {
         let writing = self.writing();
-        let writer = &writing.as_ref().ok_or(Error::Closed)?.writer;
-        let forget =
-            |key: &Key| UserOperation::Delete(Term::from_field_text(self.fields.key, key.as_str()));
-        // What is deleted comes first, so that the new segment need not be searched for it.
+        let writing = writing.as_ref().ok_or(Error::Closed)?;
         let replaced = batch.documents.iter().map(|document| &document.sku);
-        let mut operations: Vec<_> = batch.gone.iter().chain(replaced).map(forget).collect();
-        let stored = batch.documents.iter().map(|document| self.fields.document(document));
-        operations.extend(stored.map(UserOperation::Add));
-        writer.run(operations).map_err(Error::failed("add documents to the index"))?;
-        Ok(())
+        let term = |key: &Key| Term::from_field_text(self.fields.key, key.as_str());
+        let keys = batch.gone.iter().chain(replaced).map(term).collect();
+        let documents = batch.documents.iter().map(|document| self.fields.document(document));
+        let written = if batch.documents.len() <= SMALL_BATCH {
+            writing.write_segment(keys, documents)
+        } else {
+            writing.write_many(keys, documents)
+        };
+        written.map_err(Error::failed("add documents to the index"))
     }
 
     fn commit(&self, id: CommitId) -> Result<(), Error> {
@@ -216,10 +225,11 @@ impl Shared {
         let payload = Payload { schema: schema::VERSION, commit: id.0 };
         let payload = serde_json::to_string(&payload).map_err(Error::failed(doing))?;
         let mut writing = self.writing();
-        let Writing { writer, reader } = writing.as_mut().ok_or(Error::Closed)?;
+        let Writing { writer, reader, batches } = writing.as_mut().ok_or(Error::Closed)?;
         let mut prepared = writer.prepare_commit().map_err(Error::failed(doing))?;
         prepared.set_payload(&payload);
         prepared.commit().map_err(Error::failed(doing))?;
+        batches.committed();
         reader.reload().map_err(Error::failed("see the new commit of the index"))?;
         self.publish(Some(reader.clone()));
         Ok(())
@@ -255,7 +265,43 @@ impl Writing {
         let writer = index.writer_with_options(options)?;
         writer.set_merge_policy(Box::new(BySize));
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, batches: Batches::default() })
+    }
+
+    /// Writes a segment of these documents on this thread; the next commit takes it in.
+    fn write_segment(
+        &self,
+        keys: Vec<Term>,
+        documents: impl ExactSizeIterator<Item = TantivyDocument>,
+    ) -> tantivy::Result<()> {
+        let segment = self.writer.new_segment();
+        let replaced = self.batches.replace(keys, Some(segment.id()));
+        self.writer.delete_query(Box::new(replaced))?;
+        if documents.len() == 0 {
+            return Ok(());
+        }
+        let mut own = SegmentWriter::for_segment(SMALL_BYTES, segment.clone())?;
+        for document in documents {
+            // The number orders additions and deletions in segments of the writer's thread alone.
+            own.add_document(AddOperation { opstamp: 0, document })?;
+        }
+        let count = own.max_doc();
+        own.finalize()?;
+        let segment = segment.with_max_doc(count);
+        segment.meta().untrack_temp_docstore();
+        self.writer.add_segment(segment.meta().clone())
+    }
+
+    /// Hands documents to the writer's thread, which makes segments of what it has room for.
+    fn write_many(
+        &self,
+        keys: Vec<Term>,
+        documents: impl ExactSizeIterator<Item = TantivyDocument>,
+    ) -> tantivy::Result<()> {
+        // What is deleted comes first, so that the new segment need not be searched for it.
+        self.writer.delete_query(Box::new(self.batches.replace(keys, None)))?;
+        self.writer.run(documents.map(UserOperation::Add))?;
+        Ok(())
     }
 }
 
