@@ -23,6 +23,10 @@ const BATCH_LIMIT: i64 = 500;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it notes what is clean while there is a backlog, since that looks at all of it.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
+/// So many keys are a batch that is worth its round.
+const FULL: usize = 100;
+/// How long it rests at most between two rounds: the freshness of a cache hangs on it.
+const REST_MAX: Duration = Duration::from_millis(10);
 /// How long the session that holds the lock may take to answer. With the interval it stays below
 /// the silence after which the server ends that session.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -112,6 +116,7 @@ async fn clean_until<S: Sink>(over: &CancellationToken, config: &Config, pool: &
     while !over.is_cancelled() {
         // Seen before looking, so that a mark made meanwhile wakes the wait below.
         marks.borrow_and_update();
+        let began = Instant::now();
         match clean(pool, sink, &mut notes).await {
             Ok(0) => {
                 failures = 0;
@@ -121,7 +126,14 @@ async fn clean_until<S: Sink>(over: &CancellationToken, config: &Config, pool: &
                     Ok(()) = marks.changed() => {}
                 }
             }
-            Ok(_) => failures = 0,
+            Ok(count) => {
+                failures = 0;
+                if count < FULL {
+                    // As long again, so that half of the time at most goes into rounds, and each
+                    // takes what has come meanwhile.
+                    sleep(began.elapsed().min(REST_MAX)).await;
+                }
+            }
             Err(error) => {
                 failures += 1;
                 let error = chain(&error);
