@@ -1,14 +1,15 @@
 //! The index alone: what is found, in which order, with which facets, and what counts as damaged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use search_indexer::{Batch, CommitId, Document, Index as _, Page, Question, Sort, Tantivy};
+use search_indexer::{Batch, CommitId, Document, Hit, Index as _, Page, Question, Sort, Tantivy};
 use uuid::Uuid;
 
 use crate::world::{document, everything, key, skus, with, words};
 
-async fn filled(folder: &std::path::Path, documents: Vec<Document>) -> Tantivy {
+async fn filled(folder: &Path, documents: Vec<Document>) -> Tantivy {
     let index = Tantivy::new(folder);
     assert_eq!(index.open().await.unwrap(), None);
     index.clear().await.unwrap();
@@ -199,6 +200,80 @@ proptest! {
     }
 }
 
+/// What happens to the index: keys are written, some of them among many others, or go.
+#[derive(Debug, Clone)]
+enum Step {
+    Write(Vec<u8>),
+    WriteMany(Vec<u8>),
+    Remove(Vec<u8>),
+    Commit,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let keys = || proptest::collection::vec(0_u8..8, 0..5);
+    prop_oneof![
+        8 => keys().prop_map(Step::Write),
+        1 => keys().prop_map(Step::WriteMany),
+        4 => keys().prop_map(Step::Remove),
+        6 => Just(Step::Commit),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+/// The attribute `round` of each document whose name says hoodie.
+async fn rounds(index: &Tantivy) -> BTreeMap<String, String> {
+    let page = index.search(Question { limit: 100, ..words("hoodie") }).await.unwrap();
+    let round = |hit: &Hit| hit.attributes["round"].as_str().unwrap().to_owned();
+    page.hits.iter().map(|hit| (hit.sku.clone(), round(hit))).collect()
+}
+
+#[test]
+fn what_is_found_is_what_was_written_last_however_it_was_written() {
+    let runtime = runtime();
+    let config = ProptestConfig { cases: 24, ..ProptestConfig::default() };
+    proptest!(config, |(steps in proptest::collection::vec(step(), 1..40))| {
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let mut index = filled(folder.path(), Vec::new()).await;
+            let (mut written, mut committed) = (BTreeMap::new(), BTreeMap::new());
+            for (round, step) in steps.into_iter().enumerate() {
+                let sku = |number: &u8| format!("S{number}");
+                let keys = |numbers: Vec<u8>| BTreeSet::from_iter(numbers.iter().map(sku));
+                let others = if matches!(step, Step::WriteMany(_)) { 600 } else { 0 };
+                match step {
+                    Step::Write(numbers) | Step::WriteMany(numbers) => {
+                        let named = |sku: &String| {
+                            let document = document(sku, "Hoodie", &[]);
+                            with(document, "round", &round.to_string())
+                        };
+                        let mut documents: Vec<_> = keys(numbers.clone()).iter().map(named).collect();
+                        documents.extend((0..others).map(|n| document(&format!("Z{n}"), "Hat", &[])));
+                        index.write(Batch { documents, gone: Vec::new() }).await.unwrap();
+                        written.extend(keys(numbers).into_iter().map(|sku| (sku, round.to_string())));
+                    }
+                    Step::Remove(numbers) => {
+                        let gone = keys(numbers.clone()).iter().map(|sku| key(sku)).collect();
+                        index.write(Batch { documents: Vec::new(), gone }).await.unwrap();
+                        written.retain(|sku, _| !keys(numbers.clone()).contains(sku));
+                    }
+                    Step::Commit => {
+                        index.commit(CommitId(Uuid::now_v7())).await.unwrap();
+                        committed = written.clone();
+                    }
+                    Step::Reopen => {
+                        drop(index);
+                        index = Tantivy::new(folder.path());
+                        assert!(index.open().await.unwrap().is_some());
+                        written = committed.clone();
+                    }
+                }
+                assert_eq!(rounds(&index).await, committed);
+            }
+        });
+    });
+}
+
 #[test]
 fn no_text_is_too_strange_to_be_asked() {
     let runtime = runtime();
@@ -250,7 +325,7 @@ async fn an_index_is_opened_again_at_its_last_commit() {
 
 #[tokio::test]
 async fn a_damaged_index_is_no_index() {
-    for damage in [flip as fn(&std::path::Path), truncate, without_meta, other_version] {
+    for damage in [flip as fn(&Path), flip_inside, truncate, lose, without_meta, other_version] {
         let folder = tempfile::tempdir().unwrap();
         drop(filled(folder.path(), clothes()).await);
         damage(&folder.path().join("tantivy"));
@@ -263,29 +338,43 @@ async fn a_damaged_index_is_no_index() {
     }
 }
 
-fn segment_file(folder: &std::path::Path) -> std::path::PathBuf {
+/// What the last commit has written.
+fn segment_files(folder: &Path) -> PathBuf {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|ext| ext == "idx")).min().unwrap()
+    files.filter(|path| path.extension().is_some_and(|ext| ext == "pack")).max().unwrap()
 }
 
-fn flip(folder: &std::path::Path) {
-    let path = segment_file(folder);
+fn flip(folder: &Path) {
+    flip_at(folder, |_| 0);
+}
+
+fn flip_inside(folder: &Path) {
+    flip_at(folder, |length| length / 2);
+}
+
+fn flip_at(folder: &Path, place: fn(usize) -> usize) {
+    let path = segment_files(folder);
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes[0] ^= 0xff;
+    let place = place(bytes.len());
+    bytes[place] ^= 0xff;
     std::fs::write(path, bytes).unwrap();
 }
 
-fn truncate(folder: &std::path::Path) {
-    let path = segment_file(folder);
+fn truncate(folder: &Path) {
+    let path = segment_files(folder);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
 }
 
-fn without_meta(folder: &std::path::Path) {
+fn lose(folder: &Path) {
+    std::fs::remove_file(segment_files(folder)).unwrap();
+}
+
+fn without_meta(folder: &Path) {
     std::fs::remove_file(folder.join("meta.json")).unwrap();
 }
 
-fn other_version(folder: &std::path::Path) {
+fn other_version(folder: &Path) {
     let path = folder.join("meta.json");
     let meta = std::fs::read_to_string(&path).unwrap();
     let other = meta.replace("\\\"schema\\\":", "\\\"schema\\\":9");

@@ -1,93 +1,194 @@
-//! The index's files, written without waiting for the disk.
+//! The index's files: small ones in memory and packed together, large ones mapped, and none waited
+//! for until the disk has it.
 //!
-//! A commit costs about a dozen syncs, 10 to 200 ms on a busy disk, and they would buy nothing: all
-//! that the index holds is in the database, whose syncs it would slow down. The end of the process
-//! loses no file, since the system has them. The end of the machine may lose or tear some; then the
-//! commit is not the one that the database noted, or a checksum fails, and the index is rebuilt.
+//! A commit makes a dozen small files and forgets as many. Each as a file of the system costs more
+//! than its content, so a commit writes one pack of all that are new. To sync them would cost 10 to
+//! 200 ms on a busy disk and buy nothing: all that the index holds is in the database, whose syncs
+//! it would slow down. The end of the process loses no commit, since the system has the packs. The
+//! end of the machine may lose or tear some; then the commit is not the one that the database
+//! noted, or a checksum fails, and the index is rebuilt.
 
+mod pack;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tantivy::Directory;
 use tantivy::directory::error::{
     DeleteError, LockError, OpenDirectoryError, OpenReadError, OpenWriteError,
 };
 use tantivy::directory::{
-    AntiCallToken, DirectoryLock, FileHandle, Lock, MmapDirectory, TerminatingWrite, WatchCallback,
-    WatchHandle, WritePtr,
+    AntiCallToken, DirectoryLock, FileHandle, Lock, MmapDirectory, OwnedBytes, TerminatingWrite,
+    WatchCallback, WatchHandle, WritePtr,
 };
 
 /// Where Tantivy lists the files that it may delete, anew for each file that it makes.
 const MANAGED: &str = ".managed.json";
+/// The extension of packs.
+const PACK: &str = "pack";
+/// A file that grows beyond this is one of the system's.
+const SMALL_BYTES_MAX: usize = 128 << 10;
 
-/// A folder of mapped files that are never synced.
+/// A folder of files that are never synced.
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     path: PathBuf,
     mapped: MmapDirectory,
-    /// The list of files, in memory: it would be the most of what a commit writes, and says no more
-    /// than the folder does when it is opened.
-    managed: Arc<Mutex<Vec<u8>>>,
+    files: Arc<Mutex<Files>>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    /// Tantivy's list, kept here: it says no more than the folder does when it is opened.
+    managed: Vec<u8>,
+    small: HashMap<PathBuf, Small>,
+    /// How many files of each pack are not deleted.
+    packs: BTreeMap<u64, usize>,
+}
+
+#[derive(Debug)]
+struct Small {
+    content: OwnedBytes,
+    /// None until the next commit.
+    pack: Option<u64>,
 }
 
 impl Folder {
+    /// Reads what small files there are. Changes nothing: somebody else may be writing here.
     pub(super) fn open(path: &Path) -> Result<Self, OpenDirectoryError> {
         let wrap = |error| OpenDirectoryError::wrap_io_error(error, path.to_owned());
-        let managed = Arc::new(Mutex::new(managed(path).map_err(wrap)?));
-        Ok(Self { path: path.to_owned(), mapped: MmapDirectory::open(path)?, managed })
+        let files = Arc::new(Mutex::new(Files::read(path).map_err(wrap)?));
+        Ok(Self { path: path.to_owned(), mapped: MmapDirectory::open(path)?, files })
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes one pack of all small files that are in none.
+    fn pack(&self) -> io::Result<()> {
+        let (number, new) = {
+            let files = self.files();
+            let new = files.small.iter().filter(|(_, small)| small.pack.is_none());
+            let new: Vec<_> =
+                new.map(|(name, small)| (name.clone(), small.content.clone())).collect();
+            (files.packs.last_key_value().map_or(0, |(last, _)| last + 1), new)
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        fs::write(self.pack_path(number), pack::encode(&new)?)?;
+        let mut files = self.files();
+        let mut count = 0;
+        for (name, _) in &new {
+            if let Some(small) = files.small.get_mut(name) {
+                small.pack = Some(number);
+                count += 1;
+            }
+        }
+        files.packs.insert(number, count);
+        Ok(())
+    }
+
+    /// Deletes the packs of which nothing is left.
+    fn sweep(&self) -> io::Result<()> {
+        let empty: Vec<u64> = self
+            .files()
+            .packs
+            .extract_if(.., |_, count| *count == 0)
+            .map(|(pack, _)| pack)
+            .collect();
+        empty.into_iter().try_for_each(|pack| fs::remove_file(self.pack_path(pack)))
+    }
+
+    fn pack_path(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{number}.{PACK}"))
     }
 }
 
-/// The names of all files, of which Tantivy deletes what its next commit does not use.
-fn managed(path: &Path) -> io::Result<Vec<u8>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let name = entry?.file_name();
-        names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
+impl Files {
+    fn read(path: &Path) -> io::Result<Self> {
+        let (mut files, mut names) = (Self::default(), Vec::new());
+        for entry in fs::read_dir(path)? {
+            let file = entry?.path();
+            let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+            if let Some(number) = number.filter(|_| file.extension().is_some_and(|is| is == PACK)) {
+                // What is torn holds nothing, and goes with the next commit.
+                let packed = pack::decode(&fs::read(&file)?).unwrap_or_default();
+                files.packs.insert(number, packed.len());
+                for (name, content) in packed {
+                    names.push(name.clone());
+                    let content = OwnedBytes::new(content);
+                    files.small.insert(name, Small { content, pack: Some(number) });
+                }
+            } else {
+                let name = file.file_name().map(PathBuf::from);
+                names.extend(name.filter(|name| !name.to_string_lossy().starts_with('.')));
+            }
+        }
+        files.managed = serde_json::to_vec(&names)?;
+        Ok(files)
     }
-    Ok(serde_json::to_vec(&names)?)
 }
 
 impl Directory for Folder {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
+        if let Some(small) = self.files().small.get(path) {
+            return Ok(Arc::new(small.content.clone()));
+        }
         self.mapped.get_file_handle(path)
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        self.mapped.delete(path)
+        let mut files = self.files();
+        let Some(small) = files.small.remove(path) else {
+            drop(files);
+            return self.mapped.delete(path);
+        };
+        if let Some(count) = small.pack.and_then(|pack| files.packs.get_mut(&pack)) {
+            *count = count.saturating_sub(1);
+        }
+        Ok(())
     }
 
     fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-        self.mapped.exists(path)
+        Ok(self.files().small.contains_key(path) || self.mapped.exists(path)?)
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        let file: Box<dyn TerminatingWrite + Send + Sync> =
-            Box::new(Unsynced(self.mapped.open_write(path)?));
-        Ok(WritePtr::new(file))
+        if self.files().small.contains_key(path) {
+            return Err(OpenWriteError::FileAlreadyExists(path.to_owned()));
+        }
+        let folder = self.clone();
+        let content = Content::Small(Vec::new());
+        Ok(WritePtr::new(Box::new(Unfinished { folder, path: path.to_owned(), content })))
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
         if path == Path::new(MANAGED) {
-            return Ok(self.managed.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            return Ok(self.files().managed.clone());
         }
         self.mapped.atomic_read(path)
     }
 
-    /// Readers see the old or the new content; one thread writes each of these files.
+    /// The content names files, which are packed before. Readers see the old or the new content;
+    /// one thread writes each of these files.
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
         if path == Path::new(MANAGED) {
-            data.clone_into(&mut self.managed.lock().unwrap_or_else(PoisonError::into_inner));
+            data.clone_into(&mut self.files().managed);
             return Ok(());
         }
-        // Once in a commit: forgets the mappings of files that are gone, which it keeps otherwise.
-        self.mapped.get_cache_info();
+        self.pack()?;
         let path = self.path.join(path);
         let unfinished = path.with_extension("unfinished");
         fs::write(&unfinished, data)?;
-        fs::rename(unfinished, path)
+        fs::rename(unfinished, path)?;
+        // Forgets the mappings of files that are gone, which it keeps otherwise.
+        self.mapped.get_cache_info();
+        self.sweep()
     }
 
     fn sync_directory(&self) -> io::Result<()> {
@@ -103,21 +204,54 @@ impl Directory for Folder {
     }
 }
 
-/// A file that reaches the system when it is finished, and the disk later.
-struct Unsynced(WritePtr);
+/// A file that is being written.
+struct Unfinished {
+    folder: Folder,
+    path: PathBuf,
+    content: Content,
+}
 
-impl Write for Unsynced {
+enum Content {
+    Small(Vec<u8>),
+    /// Reaches the system when it is finished, and the disk later.
+    Large(WritePtr),
+}
+
+impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        match &mut self.content {
+            Content::Large(file) => file.write(bytes),
+            Content::Small(content) if content.len() + bytes.len() <= SMALL_BYTES_MAX => {
+                content.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            Content::Small(content) => {
+                let opened = self.folder.mapped.open_write(&self.path);
+                let mut file = opened.map_err(io::Error::other)?;
+                file.write_all(content)?;
+                let written = file.write(bytes);
+                self.content = Content::Large(file);
+                written
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        match &mut self.content {
+            Content::Small(_) => Ok(()),
+            Content::Large(file) => file.flush(),
+        }
     }
 }
 
-impl TerminatingWrite for Unsynced {
+impl TerminatingWrite for Unfinished {
     fn terminate_ref(&mut self, _: AntiCallToken) -> io::Result<()> {
-        self.0.flush()
+        self.flush()?;
+        if let Content::Small(content) = &mut self.content {
+            let content = OwnedBytes::new(std::mem::take(content));
+            let path = std::mem::take(&mut self.path);
+            self.folder.files().small.insert(path, Small { content, pack: None });
+        }
+        Ok(())
     }
 }
