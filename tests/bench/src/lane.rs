@@ -210,7 +210,6 @@ impl Syncline {
         for database in [&self.source, &self.copy] {
             database.connect().await?.batch_execute("vacuum (analyze)").await?;
         }
-        self.source.connect().await?.batch_execute("checkpoint").await?;
         Ok(())
     }
 

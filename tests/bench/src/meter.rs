@@ -57,25 +57,44 @@ impl Meter {
         Ok(meter)
     }
 
-    /// What was used since then, per change.
-    pub async fn finish(mut self, figures: &mut Figures) -> anyhow::Result<()> {
+    /// Reads everything once more: what comes later does not count.
+    pub async fn stop(mut self) -> anyhow::Result<Used> {
         let after = self.read().await?;
+        let memory = self.pids.iter().map(|(name, pid)| (*name, proc::memory(*pid)));
+        let memory = memory.collect();
+        Ok(Used { before: self.before, after, memory })
+    }
+}
+
+/// What was used between two readings.
+#[derive(Debug)]
+pub struct Used {
+    before: Reading,
+    after: Reading,
+    memory: BTreeMap<&'static str, u64>,
+}
+
+impl Used {
+    /// Adds it to the figures, per change.
+    pub fn add(self, figures: &mut Figures) {
         let changes = u32::try_from(figures.changes.max(1)).map_or(f64::MAX, f64::from);
-        for (name, pid) in &self.pids {
-            let usage = proc::usage(*pid);
+        for (name, cpu) in self.after.cpu {
             let before = self.before.cpu.get(name).copied().unwrap_or_default();
-            let used = usage.cpu.saturating_sub(before).as_secs_f64() * 1e6;
-            figures.cpu_us.insert((*name).to_owned(), used / changes);
-            let mib = u32::try_from(usage.memory >> 20).map_or(0.0, f64::from);
-            figures.memory_mib.insert((*name).to_owned(), mib);
+            let used = cpu.saturating_sub(before).as_secs_f64() * 1e6;
+            figures.cpu_us.insert(name.to_owned(), used / changes);
         }
-        for (name, value) in after.counters {
+        for (name, bytes) in self.memory {
+            let mib = u32::try_from(bytes >> 20).map_or(0.0, f64::from);
+            figures.memory_mib.insert(name.to_owned(), mib);
+        }
+        for (name, value) in self.after.counters {
             let before = self.before.counters.get(name).copied().unwrap_or_default();
             figures.per_change.insert(name.to_owned(), (value - before) / changes);
         }
-        Ok(())
     }
+}
 
+impl Meter {
     async fn read(&mut self) -> anyhow::Result<Reading> {
         let mut counters = BTreeMap::new();
         let row = self.admin.query_one(SERVER, &[]).await?;
@@ -98,7 +117,7 @@ impl Meter {
             commands += info(connection, "total_commands_processed").await?;
         }
         counters.insert("redis_commands", commands);
-        let cpu = self.pids.iter().map(|(name, pid)| (*name, proc::usage(*pid).cpu)).collect();
+        let cpu = self.pids.iter().map(|(name, pid)| (*name, proc::cpu(*pid))).collect();
         Ok(Reading { cpu, counters })
     }
 }

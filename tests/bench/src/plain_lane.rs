@@ -99,7 +99,7 @@ impl Plain {
             (Outcome::Put | Outcome::Deleted, None) => Fate::Lost,
         })?;
         figures.offered = load.rate;
-        meter.finish(&mut figures).await?;
+        meter.stop().await?.add(&mut figures);
         written.costs(load.seconds.1, &mut figures);
         figures.duplicates = after.duplicates - before.duplicates;
         // Only the guard in its statement kept the copy from going back.

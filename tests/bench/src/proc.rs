@@ -6,24 +6,19 @@ use std::time::Duration;
 /// Clock ticks per second of `/proc`, which Linux has fixed for programs.
 const TICKS: u64 = 100;
 
-/// What processes have used.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Usage {
-    /// Processor time since their start, of children that have ended too.
-    pub cpu: Duration,
-    /// Memory that is theirs alone now, in bytes.
-    pub memory: u64,
+/// Processor time of a process and all below it since their start, of those that have ended too.
+pub fn cpu(pid: u32) -> Duration {
+    let below = children(pid).into_iter().map(cpu).sum::<Duration>();
+    own_cpu(pid) + below
 }
 
-/// The usage of a process and all below it.
-pub fn usage(pid: u32) -> Usage {
-    let mut sum = one(pid);
-    for child in children(pid) {
-        let below = usage(child);
-        sum.cpu += below.cpu;
-        sum.memory += below.memory;
-    }
-    sum
+/// Memory in bytes that belongs to a process and all below it alone. It walks their page tables, so
+/// this is not for the time of a measurement.
+pub fn memory(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    let kib = private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.sum::<u64>() * 1_024 + children(pid).into_iter().map(memory).sum::<u64>()
 }
 
 /// Pids of processes whose parent is this one.
@@ -37,7 +32,7 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-fn one(pid: u32) -> Usage {
+fn own_cpu(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name stands in parentheses and may hold anything.
     let fields: Vec<u64> = stat
@@ -45,15 +40,7 @@ fn one(pid: u32) -> Usage {
         .map(|(_, rest)| rest.split_whitespace().skip(1).map(|f| f.parse().unwrap_or(0)).collect())
         .unwrap_or_default();
     let ticks: u64 = fields.get(10..14).unwrap_or_default().iter().sum();
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let private = rollup
-        .lines()
-        .filter(|line| line.starts_with("Private_"))
-        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    Usage {
-        cpu: Duration::from_micros(ticks * (1_000_000 / TICKS)),
-        memory: private.sum::<u64>() * 1_024,
-    }
+    Duration::from_micros(ticks * (1_000_000 / TICKS))
 }
 
 #[cfg(test)]
@@ -68,8 +55,8 @@ mod tests {
             sum = sum.wrapping_mul(31).wrapping_add(7);
         }
         assert_ne!(sum, 1);
-        let usage = usage(std::process::id());
-        assert!(usage.cpu >= Duration::from_millis(20), "{usage:?}");
-        assert!(usage.memory > 100_000, "{usage:?}");
+        let (cpu, memory) = (cpu(std::process::id()), memory(std::process::id()));
+        assert!(cpu >= Duration::from_millis(20), "{cpu:?}");
+        assert!(memory > 100_000, "{memory}");
     }
 }

@@ -89,7 +89,7 @@ pub async fn found(lane: &mut Syncline, load: &Load) -> anyhow::Result<Figures> 
     let changes = written.count();
     lane.next += changes;
     let mut figures = Figures { offered: load.rate, changes, lost, ..Figures::default() };
-    meter.finish(&mut figures).await?;
+    meter.stop().await?.add(&mut figures);
     figures.commit_to_found = spread.latency();
     let commits = u32::try_from(after.commits.saturating_sub(before.commits));
     let commits = commits.map_or(0.0, f64::from) / took;

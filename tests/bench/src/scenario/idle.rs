@@ -21,7 +21,7 @@ pub async fn idle(lane: &Syncline, seconds: f64) -> anyhow::Result<Figures> {
     let meter = Meter::start(lane.place(), lane.databases(), pids).await?;
     sleep(Duration::from_secs_f64(seconds)).await;
     let mut figures = Figures { changes: 1, ..Figures::default() };
-    meter.finish(&mut figures).await?;
+    meter.stop().await?.add(&mut figures);
     relay.stop().await?;
     let share = |name: &str| figures.cpu_us.get(name).map_or(0.0, |us| us / 1e6 / seconds);
     let shares = [("cpu_share", share("relay")), ("postgres_cpu_share", share("postgres"))];

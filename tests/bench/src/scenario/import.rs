@@ -49,7 +49,7 @@ pub async fn import(
         applied: f64::from(products) / applied.as_secs_f64(),
         ..Figures::default()
     };
-    meter.finish(&mut figures).await?;
+    meter.stop().await?.add(&mut figures);
     take_notes(running).await?;
     figures.others.insert("import_answered_s".to_owned(), answered.as_secs_f64());
     figures.others.insert("import_applied_s".to_owned(), applied.as_secs_f64());

@@ -45,12 +45,13 @@ pub async fn load(
     let drained = lane.drain(DRAIN_LIMIT).await?;
     running.check()?;
     sleep(CLEANED).await;
+    let used = meter.stop().await?;
     lane.next += written.count();
     let numbered = numbered(lane, after).await?;
     let notes = take_notes(running).await?;
     let mut figures = join(&written.ops, &numbered, &notes)?;
     figures.offered = load.rate;
-    meter.finish(&mut figures).await?;
+    used.add(&mut figures);
     counts.since(lane, &mut figures).await?;
     written.costs(load.seconds.1, &mut figures);
     let lag = u32::try_from(lag.max(0)).map_or(f64::MAX, f64::from);

@@ -13,7 +13,7 @@ use crate::figures::Figures;
 use crate::lane::Syncline;
 use crate::measure::Spread;
 use crate::ops::{self, Op};
-use crate::proc::{self, Usage};
+use crate::proc;
 use crate::process::{Process, command};
 
 /// How often it is looked at what the writer uses: a process that has ended says nothing any more.
@@ -33,7 +33,8 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) ops: Vec<Op>,
-    usage: Usage,
+    cpu: Duration,
+    memory: u64,
 }
 
 impl Writer {
@@ -84,8 +85,9 @@ impl Writer {
     /// Lets it write what counts, to its end.
     pub(crate) async fn go(mut self) -> anyhow::Result<Written> {
         let pid = self.process.pid();
-        let usage = || pid.map(proc::usage).unwrap_or_default();
-        let before = usage();
+        let cpu = || pid.map(proc::cpu).unwrap_or_default();
+        let memory = pid.map(proc::memory).unwrap_or_default();
+        let before = cpu();
         self.word.write_all(b"go\n").await.context("sending the writer off")?;
         let finishing = self.process.finish();
         tokio::pin!(finishing);
@@ -95,13 +97,11 @@ impl Writer {
                 finished = &mut finishing => break finished,
                 () = sleep(LOOK) => {}
             }
-            let now = usage();
-            last = if now.cpu > last.cpu { now } else { last };
+            last = last.max(cpu());
         };
         finished?;
         let text = std::fs::read_to_string(&self.out).context("reading what was written")?;
-        let usage = Usage { cpu: last.cpu.saturating_sub(before.cpu), memory: last.memory };
-        Ok(Written { ops: ops::read(&text)?, usage })
+        Ok(Written { ops: ops::read(&text)?, cpu: last.saturating_sub(before), memory })
     }
 }
 
@@ -114,9 +114,9 @@ impl Written {
     /// Adds what the writer used, and how well it kept to its plan of these seconds.
     pub(crate) fn costs(&self, seconds: f64, figures: &mut Figures) {
         let changes = u32::try_from(figures.changes).map_or(f64::MAX, f64::from);
-        let cpu = self.usage.cpu.as_secs_f64() * 1e6 / changes.max(1.0);
+        let cpu = self.cpu.as_secs_f64() * 1e6 / changes.max(1.0);
         figures.cpu_us.insert("writer".to_owned(), cpu);
-        let mib = u32::try_from(self.usage.memory >> 20).map_or(0.0, f64::from);
+        let mib = u32::try_from(self.memory >> 20).map_or(0.0, f64::from);
         figures.memory_mib.insert("writer".to_owned(), mib);
         let first = self.ops.iter().map(|op| op.scheduled).min();
         let last = self.ops.iter().map(|op| op.answered).max();
