@@ -47,6 +47,9 @@ const WRITER_BYTES: usize = 15 << 20;
 const SMALL_BATCH: usize = 500;
 /// The room for the words of a small batch, to begin with.
 const SMALL_BYTES: usize = 1 << 20;
+/// What the process may keep of the memory that it freed, twice in each of its heaps: a segment
+/// takes about 15 MB for its tables, which the system would have to clear each time anew.
+const KEPT_BYTES: usize = 31 << 20;
 /// While one merges large segments, for seconds, the other keeps the small ones few.
 const MERGE_THREADS: usize = 2;
 
@@ -80,6 +83,7 @@ struct Payload {
 impl Tantivy {
     /// An index in a folder of its own below `folder`, not opened yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
+        keep_memory();
         let shared = Shared {
             folder: folder.into().join("tantivy"),
             fields: Fields::new(),
@@ -98,6 +102,12 @@ impl Tantivy {
             .await
             .map_err(Error::failed("run the index on a thread"))?
     }
+}
+
+/// Has the allocator of the GNU C library keep memory: once it has freed a block of this size, it
+/// gives smaller ones back to the system only when twice as much lies idle. Others take no notice.
+fn keep_memory() {
+    drop(std::hint::black_box(vec![0_u8; KEPT_BYTES]));
 }
 
 impl Index for Tantivy {

@@ -243,19 +243,20 @@ fn what_is_found_is_what_was_written_last_however_it_was_written() {
                 let others = if matches!(step, Step::WriteMany(_)) { 600 } else { 0 };
                 match step {
                     Step::Write(numbers) | Step::WriteMany(numbers) => {
-                        let named = |sku: &String| {
-                            let document = document(sku, "Hoodie", &[]);
-                            with(document, "round", &round.to_string())
-                        };
-                        let mut documents: Vec<_> = keys(numbers.clone()).iter().map(named).collect();
-                        documents.extend((0..others).map(|n| document(&format!("Z{n}"), "Hat", &[])));
+                        let skus = keys(numbers);
+                        let round = round.to_string();
+                        let of = |sku| with(document(sku, "Hoodie", &[]), "round", &round);
+                        let mut documents: Vec<_> = skus.iter().map(|sku| of(sku)).collect();
+                        let other = |n| document(&format!("Z{n}"), "Hat", &[]);
+                        documents.extend((0..others).map(other));
                         index.write(Batch { documents, gone: Vec::new() }).await.unwrap();
-                        written.extend(keys(numbers).into_iter().map(|sku| (sku, round.to_string())));
+                        written.extend(skus.into_iter().map(|sku| (sku, round.clone())));
                     }
                     Step::Remove(numbers) => {
-                        let gone = keys(numbers.clone()).iter().map(|sku| key(sku)).collect();
+                        let skus = keys(numbers);
+                        let gone = skus.iter().map(|sku| key(sku)).collect();
                         index.write(Batch { documents: Vec::new(), gone }).await.unwrap();
-                        written.retain(|sku, _| !keys(numbers.clone()).contains(sku));
+                        written.retain(|sku, _| !skus.contains(sku));
                     }
                     Step::Commit => {
                         index.commit(CommitId(Uuid::now_v7())).await.unwrap();

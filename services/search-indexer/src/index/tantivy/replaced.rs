@@ -1,7 +1,7 @@
 //! What a batch takes out of the index: every document with one of its keys that was there before.
 //!
-//! One question for all keys, since every segment is asked it: a segment's dictionary is opened once
-//! in a commit and not once for each key.
+//! One question for all keys, since every segment is asked it: a segment's dictionary is opened
+//! once in a commit and not once for each key.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
