@@ -1,11 +1,18 @@
 //! What a consumer writes itself: how its copy takes changes, and how its index notices them.
 
 use std::future::{Future, ready};
+use std::time::Duration;
 
 use contracts::{Key, Pn, Stream, Version};
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
 use crate::{Error, Transaction};
+
+/// So many keys are a batch that is worth its round.
+const FULL: usize = 100;
+/// How long a sink rests at most between two rounds: the freshness of a cache hangs on it.
+const REST_MAX: Duration = Duration::from_millis(10);
 
 /// The code that writes a copy of one topic.
 pub trait Projection: Send + Sync + 'static {
@@ -96,6 +103,14 @@ pub trait Sink: Send + Sync + 'static {
     /// Answers the keys to clean in their place, marked when these are forgotten: how a key that
     /// stands for many is worked off in bounded steps, which a crash does not undo.
     fn clean(&self, keys: &[String]) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+
+    /// Rests after a round that cleaned so many keys and took so long, so that the next one takes
+    /// what has come meanwhile. After a small one as long again, unless a sink knows better: half of
+    /// the time at most goes into rounds.
+    fn rest(&self, count: usize, took: Duration) -> impl Future<Output = ()> + Send {
+        let rest = if count < FULL { took.min(REST_MAX) } else { Duration::ZERO };
+        sleep(rest)
+    }
 
     /// No other process cleans from now on; called before the first batch, and again when that
     /// had ended and is so once more.

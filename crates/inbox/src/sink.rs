@@ -23,10 +23,6 @@ const BATCH_LIMIT: i64 = 500;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it notes what is clean while there is a backlog, since that looks at all of it.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
-/// So many keys are a batch that is worth its round.
-const FULL: usize = 100;
-/// How long it rests at most between two rounds: the freshness of a cache hangs on it.
-const REST_MAX: Duration = Duration::from_millis(10);
 /// How long the session that holds the lock may take to answer. With the interval it stays below
 /// the silence after which the server ends that session.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -128,11 +124,7 @@ async fn clean_until<S: Sink>(over: &CancellationToken, config: &Config, pool: &
             }
             Ok(count) => {
                 failures = 0;
-                if count < FULL {
-                    // As long again, so that half of the time at most goes into rounds, and each
-                    // takes what has come meanwhile.
-                    sleep(began.elapsed().min(REST_MAX)).await;
-                }
+                sink.rest(count, began.elapsed()).await;
             }
             Err(error) => {
                 failures += 1;

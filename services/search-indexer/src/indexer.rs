@@ -194,8 +194,6 @@ impl<I: Index> Indexer<I> {
     }
 
     /// Brings the documents with these keys up to date, found when this returns.
-    ///
-    /// Returns not before the next commit is due, so that the keys of a burst gather meanwhile.
     pub async fn update(&self, keys: &[Key]) -> Result<(), Error> {
         let turn = self.turn.lock().await;
         let held = self.ensure_serving().await?;
@@ -206,15 +204,16 @@ impl<I: Index> Indexer<I> {
         }
         updated?;
         drop(turn);
-        let now = self.since.elapsed();
-        let made = Cost { started, took: now - started, segments: self.index.segments() };
-        let wait = {
-            let mut window = self.window();
-            window.step(made);
-            window.wait(now)
-        };
-        sleep(wait).await;
+        let took = self.since.elapsed() - started;
+        let made = Cost { started, took, segments: self.index.segments() };
+        self.window().step(made);
         Ok(())
+    }
+
+    /// Returns when the next commit is due, so that the keys of a burst gather meanwhile.
+    async fn rest(&self) {
+        let wait = self.window().wait(self.since.elapsed());
+        sleep(wait).await;
     }
 
     async fn write_and_commit(&self, held: CommitId, keys: &[Key]) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use inbox::Sink;
 
@@ -27,6 +28,10 @@ impl<I: Index> Sink for Worker<I> {
         let due = due.map_err(inbox::Error::consumer)?;
         let rest = self.work_off(&due).await.map_err(inbox::Error::consumer)?;
         Ok(rest.iter().map(Due::to_key).collect())
+    }
+
+    async fn rest(&self, _: usize, _: Duration) {
+        self.0.rest().await;
     }
 
     async fn begin(&self) {

@@ -420,11 +420,12 @@ async fn who_does_not_keep_its_index_answers_nothing_and_writes_nothing() {
 async fn under_load_the_index_commits_at_most_twenty_times_a_second() {
     let world = World::new().await;
     let dirty = world.product("MH01", 1, hoodie(&[])).await;
-    let keys: Vec<Key> = dirty.iter().map(|raw| key(raw)).collect();
+    let worker = Worker(Arc::clone(&world.indexer));
     let before = world.index.commits.load(Ordering::SeqCst);
     let start = Instant::now();
     for _ in 0..10 {
-        world.indexer.update(&keys).await.unwrap();
+        worker.clean(&dirty).await.unwrap();
+        worker.rest(1, Duration::ZERO).await;
     }
     assert!(start.elapsed() >= Duration::from_millis(500));
     assert_eq!(world.index.commits.load(Ordering::SeqCst) - before, 10);
