@@ -42,7 +42,8 @@ pub struct Header {
     pub trace: Option<TraceContext>,
 }
 
-/// One message of consecutive changes, as received; payloads lie in the bytes that it was read from.
+/// One message of consecutive changes, as received; payloads lie in the bytes that it was read
+/// from.
 #[derive(Debug)]
 pub struct Envelope<'a> {
     /// What it says about its changes.

@@ -27,8 +27,8 @@ use world::World;
 /// What `cargo x test` may be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only this stage (unit, integration, tick, costs, doc, or a scenario: up, converge, rebuild ...);
-    /// any other word runs every test that has it in its name
+    /// Only this stage (unit, integration, tick, costs, doc, or a scenario: up, converge ...); any
+    /// other word runs every test that has it in its name
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     #[command(flatten)]

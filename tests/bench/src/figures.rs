@@ -1,6 +1,7 @@
 //! What one run of the benchmark says: the shape of its JSON, which a later run is compared with.
 //!
-//! Times are milliseconds, rates are per second, costs are per change, unless a name says otherwise.
+//! Times are milliseconds, rates are per second, costs are per change, unless a name says
+//! otherwise.
 
 use std::collections::BTreeMap;
 

@@ -140,17 +140,16 @@ impl Plan {
         let rates = rates.unwrap_or(&[1_000.0]);
         let mut items = vec![Item { kind: Kind::Import(PRODUCTS), lanes: OURS, rounds: 3 }];
         items.extend(rates.iter().map(|rate| Item {
-            kind: Kind::Steady(*rate, (2.0, 8.0)),
+            kind: Kind::Steady(*rate, (1.0, 6.0)),
             lanes: ALL,
             rounds: 3,
         }));
         items.extend([
-            Item { kind: Kind::Flood(5.0), lanes: ALL, rounds: 3 },
-            Item { kind: Kind::Steady(10_000.0, (0.0, 30.0)), lanes: OURS, rounds: 1 },
+            Item { kind: Kind::Flood(3.0), lanes: ALL, rounds: 3 },
             Item { kind: Kind::Held(8.0), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Outage(10.0), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Critical(6.0), lanes: DIRECT, rounds: 1 },
-            Item { kind: Kind::Overhead(4.0, 2), lanes: DIRECT, rounds: 1 },
+            Item { kind: Kind::Overhead(4.0, 1), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Idle(8.0), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Search(15.0), lanes: DIRECT, rounds: 1 },
         ]);
@@ -226,7 +225,7 @@ mod tests {
             let plan = Plan::of(&Wanted { only: vec![only.to_owned()], ..wanted() });
             plan.map(|plan| plan.items.iter().map(|item| item.kind.name()).collect::<Vec<_>>())
         };
-        assert_eq!(named("steady").unwrap(), ["steady-1000", "steady-10000"]);
+        assert_eq!(named("steady").unwrap(), ["steady-1000"]);
         assert!(named("stedy").is_err());
     }
 }

@@ -145,10 +145,9 @@ pub fn sku(key: u32) -> String {
 pub fn body(key: u32, seq: u64, kind: Kind) -> String {
     let sku = sku(key);
     let refused = if kind == Kind::Invalid { r#""refuse":true,"# } else { "" };
-    let head = format!(
-        r#"{{"sku":"{sku}","name":"Product {key}","categories":["bench","c{}"],"attributes":{{{refused}"seq":{seq},"text":""#,
-        key % 100
-    );
+    let category = key % 100;
+    let head = format!(r#"{{"sku":"{sku}","name":"Product {key}","categories":["c{category}"],"#)
+        + &format!(r#""attributes":{{{refused}"seq":{seq},"text":""#);
     let room = PAYLOAD_BYTES.saturating_sub(head.len() + 3);
     // Text that differs from product to product, so that nothing compresses better than life.
     let letters = (0..room).map(|at| {

@@ -150,9 +150,13 @@ fn fields_of_a_later_version_are_tolerated() {
 proptest! {
     #[test]
     fn one_pass_reads_what_is_sound_as_change_by_change(
-        strokes in prop::collection::vec((0_usize..4_096, prop::sample::select(b"{}[],:\"\\047an")), 0..4),
+        strokes in prop::collection::vec(
+            (0_usize..4_096, prop::sample::select(b"{}[],:\"\\047an")),
+            0..4,
+        ),
     ) {
-        let traced = Change { trace: header(1, 1).trace, ..upsert("a", 1, r#"{"a":[1,"\u00e9"]}"#) };
+        let plain = upsert("a", 1, r#"{"a":[1,"\u00e9"]}"#);
+        let traced = Change { trace: header(1, 1).trace, ..plain };
         let mut bytes = header(1, 2).encode(&[traced, delete("b", 4)]).to_vec();
         for (place, byte) in strokes {
             let place = place % bytes.len();

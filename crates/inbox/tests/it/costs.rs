@@ -35,12 +35,12 @@ const READING: Cost = Cost { statements: 1, trips: 1, commits: 1 };
 /// Most changes in one envelope, which is handed to the bus once.
 const ENVELOPE_CHANGES: usize = 100;
 
-/// A delivery: `begin`; limits, position and copy; the gate; the projection, which has one
-/// statement here; versions, dirty keys and books; `commit`.
-const DELIVERY_MAX: Cost = Cost { statements: 10, trips: 6, commits: 1 };
+/// A delivery: `begin`, position, copy and gate; the projection, which has one statement here;
+/// dirty keys, versions with the books, and `commit`.
+const DELIVERY_MAX: Cost = Cost { statements: 8, trips: 3, commits: 1 };
 
 /// A batch of dirty keys: it is read; `begin`, what was cleaned is forgotten and noted, `commit`.
-const CLEANING_MAX: Cost = Cost { statements: 5, trips: 5, commits: 2 };
+const CLEANING_MAX: Cost = Cost { statements: 5, trips: 4, commits: 2 };
 
 /// What a step costs the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

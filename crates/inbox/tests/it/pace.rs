@@ -1,5 +1,5 @@
-//! What one delivery costs: the time from its hand-over to its answer, printed and not judged, since
-//! that is the machine's. Run it alone, as a release build, to compare two versions:
+//! What one delivery costs: the time from its hand-over to its answer, printed and not judged,
+//! since that is the machine's. Run it alone, as a release build, to compare two versions:
 //! `cargo test --release -p inbox --test it pace -- --nocapture`.
 
 use std::time::{Duration, Instant};

@@ -37,8 +37,8 @@ pub trait Collection: Send + Sync {
         std::future::ready(Ok(1))
     }
 
-    /// Stores records of different keys, at most 1,000, and appends the changes of those that are not
-    /// equal already; answers what became of each, in their order.
+    /// Stores records of different keys, at most 1,000, and appends the changes of those that are
+    /// not equal already; answers what became of each, in their order.
     ///
     /// Rows are locked in the order of their keys. A failure that blames a record (a constraint, a
     /// payload that the outbox refuses) makes the import try each record alone.

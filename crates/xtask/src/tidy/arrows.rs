@@ -42,7 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What only the tests of a package may use besides: [`TESTKIT`] in all but the pure ones.
 const TEST_ARROWS: &[(&str, &[&str])] = &[
     ("cache", &["contracts"]), // its race is run by the clock that judges freshness
-    ("inbox", &["outbox"]),    // a consumer is tested against a real source
+    ("inbox", &["outbox", "records", "service-kit"]), // tested against a real owner
     ("search-indexer", &["outbox"]), // and so is what it finds
     ("gateway", &["outbox"]),  // and what it shows
 ];
