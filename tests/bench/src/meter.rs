@@ -13,6 +13,7 @@ use crate::place::Place;
 use crate::proc;
 
 const SERVER: &str = include_str!("../queries/server_counters.sql");
+const COUNT_STATEMENTS: &str = include_str!("../migrations/V4__statements.sql");
 const STATEMENTS: &str = include_str!("../queries/statements.sql");
 /// The process that serves a session.
 pub(crate) const BACKEND: &str = include_str!("../queries/backend.sql");
@@ -44,6 +45,8 @@ impl Meter {
         mut pids: Vec<(&'static str, u32)>,
     ) -> anyhow::Result<Self> {
         let admin = connect(place.database_url.expose_secret()).await?;
+        // A server without it counts no statements, and all else.
+        let _ = admin.batch_execute(COUNT_STATEMENTS).await;
         let (source, copy) = (source.connect().await?, copy.connect().await?);
         let mut redis = [redis(&place.redis_url).await?, redis(&place.cache_url).await?];
         for (name, connection) in ["redis", "cache"].into_iter().zip(&mut redis) {
