@@ -48,12 +48,8 @@ impl Meter {
         // A server without it counts no statements, and all else.
         let _ = admin.batch_execute(COUNT_STATEMENTS).await;
         let (source, copy) = (source.connect().await?, copy.connect().await?);
-        let mut redis = [redis(&place.redis_url).await?, redis(&place.cache_url).await?];
-        for (name, connection) in ["redis", "cache"].into_iter().zip(&mut redis) {
-            let pid = info(connection, "process_id").await?;
-            pids.push((name, pid.to_string().parse()?));
-        }
-        pids.push(("postgres", postmaster(&admin).await?));
+        let redis = [redis(&place.redis_url).await?, redis(&place.cache_url).await?];
+        pids.extend(servers(place).await?);
         let before = Reading { cpu: BTreeMap::new(), counters: BTreeMap::new() };
         let mut meter = Self { admin, source, copy, redis, pids, before };
         meter.before = meter.read().await?;
@@ -128,6 +124,17 @@ impl Meter {
 async fn redis(url: &secrecy::SecretString) -> anyhow::Result<redis::aio::MultiplexedConnection> {
     let client = redis::Client::open(url.expose_secret())?;
     Ok(client.get_multiplexed_async_connection().await?)
+}
+
+/// The servers' processes by the names under which their costs are reported.
+pub async fn servers(place: &Place) -> anyhow::Result<[(&'static str, u32); 3]> {
+    let admin = connect(place.database_url.expose_secret()).await?;
+    let mut pids = [("postgres", postmaster(&admin).await?), ("redis", 0), ("cache", 0)];
+    for ((_, pid), url) in pids.iter_mut().skip(1).zip([&place.redis_url, &place.cache_url]) {
+        let number = info(&mut redis(url).await?, "process_id").await?;
+        *pid = number.to_string().parse().context("a pid")?;
+    }
+    Ok(pids)
 }
 
 /// One number of what Redis says of itself.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Moment;
 use crate::figures::{Figures, Lane, Limit, Round};
 use crate::plan::{Item, Plan};
-use crate::stall::{Gate, Sentinel, Verdict, Watched, calibrate};
+use crate::stall::{Gate, Others, Sentinel, Verdict, Watched, calibrate};
 
 /// Rounds beyond those that are wanted, to make up for discarded ones.
 const EXTRA_MAX: u32 = 3;
@@ -31,11 +31,13 @@ pub struct Rounds {
     number: u32,
     invalid: Option<String>,
     began: Instant,
+    /// This process and the servers: all that the run consists of lies below them.
+    ours: Vec<u32>,
 }
 
 impl Rounds {
     /// None yet.
-    pub fn begin(plan: &Plan) -> anyhow::Result<Self> {
+    pub fn begin(plan: &Plan, servers: &[(&str, u32)]) -> anyhow::Result<Self> {
         let wanted = plan
             .items
             .iter()
@@ -47,6 +49,7 @@ impl Rounds {
             number: 0,
             invalid: None,
             began: Instant::now(),
+            ours: servers.iter().map(|(_, pid)| *pid).chain([std::process::id()]).collect(),
         })
     }
 
@@ -77,12 +80,12 @@ impl Rounds {
         work: impl Future<Output = anyhow::Result<Figures>>,
     ) -> anyhow::Result<Figures> {
         let before = calibrate()?;
-        let sentinel = Sentinel::start()?;
+        let (sentinel, others) = (Sentinel::start()?, Others::start(self.ours.clone())?);
         let began = Instant::now();
         let worked = work.await;
-        let gaps = sentinel.finish()?;
+        let (gaps, others) = (sentinel.finish()?, others.share()?);
         let figures = worked?;
-        let watched = Watched { before, after: calibrate()?, longest_gap: gaps.host };
+        let watched = Watched { before, after: calibrate()?, longest_gap: gaps.host, others };
         let discarded = match self.gate.judge(&watched, Moment::now()) {
             Verdict::Clean => None,
             Verdict::Discarded(reason) => Some(reason),

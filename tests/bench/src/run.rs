@@ -10,6 +10,7 @@ use chrono::Utc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::figures::{FORMAT, Lane, Machine, Run, State};
+use crate::meter::servers;
 use crate::place::Place;
 use crate::plan::{Plan, Wanted};
 use crate::rounds::{End, Rounds};
@@ -48,7 +49,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let machine = Machine::read(&place.folder)?;
     let versions = machine::versions(&place.database_url, &place.redis_url, &place.daprd).await?;
     println!("{} cpus, {}, fdatasync {:.2} ms", machine.cpus, machine.cpu, machine.fdatasync_ms);
-    let mut rounds = Rounds::begin(&plan)?;
+    let mut rounds = Rounds::begin(&plan, &servers(place).await?)?;
     let end = tokio::select! {
         end = carry_out(place, &plan, &mut rounds) => end?,
         interrupted = interrupted() => { interrupted?; End::Broken("interrupted".to_owned()) }

@@ -119,6 +119,8 @@ async fn start(lane: &Syncline, relay: &Part, database: &Database) -> anyhow::Re
     Process::start("search-migrate", migrate, lane.folder())?.finish().await?;
     let mut command = command(&program);
     command.env("DATABASE_URL", database.url()).env("INDEX_DIR", &folder);
+    // The lane's own consumer is known to the source by the name of its seat.
+    command.env("CONSUMER", "bench-search");
     lane.service("search-indexer", SEAT, command, relay).await
 }
 

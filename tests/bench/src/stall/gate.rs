@@ -9,6 +9,8 @@ use crate::clock::Moment;
 const SPEED_SHARE_MIN: f64 = 0.7;
 /// A longer gap is in the tail of every latency.
 const GAP_MAX: Duration = Duration::from_millis(50);
+/// What a quiet machine does beside a run stays far below this share.
+const OTHERS_MAX: f64 = 0.1;
 /// How long a run goes on without a round that counts.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// A single bad round ends no run, however long it is.
@@ -23,6 +25,8 @@ pub struct Watched {
     pub after: Speed,
     /// The longest time that the host did not run a processor.
     pub longest_gap: Duration,
+    /// The share of the processors that programs beside the run used.
+    pub others: f64,
 }
 
 /// What becomes of a round, and of the run.
@@ -79,6 +83,10 @@ impl Gate {
             let gap = watched.longest_gap.as_millis();
             return Some(format!("the host did not run a processor for {gap} ms"));
         }
+        if watched.others > OTHERS_MAX {
+            let percent = (watched.others * 100.0).round();
+            return Some(format!("other programs used {percent} % of the processors"));
+        }
         let percent = (share * 100.0).floor();
         (share < SPEED_SHARE_MIN).then(|| format!("the machine ran at {percent} % of its best"))
     }
@@ -90,7 +98,7 @@ mod tests {
 
     fn watched(before: f64, after: f64, gap_ms: u64) -> Watched {
         let longest_gap = Duration::from_millis(gap_ms);
-        Watched { before: Speed(before), after: Speed(after), longest_gap }
+        Watched { before: Speed(before), after: Speed(after), longest_gap, others: 0.02 }
     }
 
     fn at(seconds: u64) -> Moment {
@@ -107,6 +115,7 @@ mod tests {
         assert!(is_discarded(&watched(410.0, 600.0, 0)));
         assert!(is_discarded(&watched(600.0, 410.0, 0)));
         assert!(is_discarded(&watched(600.0, 600.0, 51)));
+        assert!(is_discarded(&Watched { others: 0.11, ..watched(600.0, 600.0, 0) }));
     }
 
     #[test]
