@@ -152,6 +152,9 @@ async fn postmaster(admin: &Client) -> anyhow::Result<u32> {
     let row = admin.query_one(BACKEND, &[]).await?;
     let pid: i32 = row.try_get("pid")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    // Its number may be one of another machine's, as a container is: then it means somebody else.
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"))?;
+    anyhow::ensure!(name.trim() == "postgres", "PostgreSQL's processes are not seen from here");
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
     parent.context("a backend has a parent")?.trim().parse().context("a pid")
 }

@@ -93,6 +93,8 @@ impl Process {
 
     /// Asks it to end and waits.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        // One that had ended by itself did nothing of what was measured.
+        self.check()?;
         self.signal(Signal::TERM)?;
         match timeout(STOP_LIMIT, self.child.wait()).await {
             Ok(ended) => ended.map(drop).context("waiting for its end"),

@@ -59,6 +59,9 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         End::Invalid(reason) => (State::Invalid, Some(reason)),
         End::Broken(reason) => (State::Partial, Some(reason)),
         End::Done if is_complete => (State::Complete, None),
+        End::Done if rounds.iter().all(|round| round.discarded.is_some()) => {
+            (State::Invalid, Some("no round was clean".to_owned()))
+        }
         End::Done => (State::Partial, Some("some scenarios have too few clean rounds".to_owned())),
     };
     let targets = targets::evaluate(&machine, &rounds);
@@ -130,17 +133,20 @@ async fn interrupted() -> anyhow::Result<()> {
 /// Prints and stores what came of a run.
 fn tell(settings: &Settings, run: &Run, old: Option<&Run>) -> anyhow::Result<ExitCode> {
     println!("\n{}", report::terminal(run));
-    if let Some(old) = old {
-        println!("\n{}", report::compare(old, run)?.text());
-    }
     report::save(run, &settings.out.join("latest.json"))?;
     std::fs::write(settings.out.join("latest.md"), report::markdown(run))?;
     for plot in report::plots(run) {
         std::fs::write(settings.out.join(plot.name), plot.svg)?;
     }
     println!("written to {}", settings.out.display());
-    if settings.readme {
-        anyhow::ensure!(run.state == State::Complete, "only a complete run goes into the README");
+    match old.map(|old| report::compare(old, run)) {
+        Some(Ok(comparison)) => println!("\n{}", comparison.text()),
+        Some(Err(error)) => println!("\nnot compared: {error:#}"),
+        None => {}
+    }
+    if settings.readme && run.state != State::Complete {
+        println!("README.md is left as it is: only a complete run goes into it");
+    } else if settings.readme {
         let text = std::fs::read_to_string("README.md").context("reading README.md")?;
         let (begin, end) = ("<!-- bench: begin -->", "<!-- bench: end -->");
         let text = report::replace_section(&text, begin, end, &report::readme(run)?)?;

@@ -28,6 +28,7 @@ mod speed;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -72,14 +73,21 @@ impl Gaps {
 }
 
 impl Sentinel {
-    /// Begins to watch.
+    /// Begins to watch: from when this returns nothing is missed.
     pub fn start() -> anyhow::Result<Self> {
         let stopped = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
+        let (ready, readiness) = mpsc::channel();
         for cpu in processors()? {
-            let stopped = Arc::clone(&stopped);
+            let (stopped, ready) = (Arc::clone(&stopped), ready.clone());
             let thread = thread::Builder::new().name(format!("sentinel-{cpu}"));
-            threads.push(thread.spawn(move || watch(cpu, &stopped)).context("start a sentinel")?);
+            let watch = move || watch(cpu, &stopped, ready);
+            threads.push(thread.spawn(watch).context("start a sentinel")?);
+        }
+        drop(ready);
+        for _ in &threads {
+            // One that failed says so at the end.
+            let _ = readiness.recv();
         }
         Ok(Self { stopped, threads })
     }
@@ -124,13 +132,16 @@ fn rise() {
     let _ = chrt.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
-fn watch(cpu: usize, stopped: &AtomicBool) -> anyhow::Result<Gaps> {
+fn watch(cpu: usize, stopped: &AtomicBool, ready: Sender<()>) -> anyhow::Result<Gaps> {
     stay_on(cpu)?;
     rise();
     let queue = RunQueue::open()?;
     let mut accounts = Accounts::of(cpu)?;
     let mut last = queue.now()?;
     let mut longest = Gaps::default();
+    // Whoever started it waits for this.
+    let _ = ready.send(());
+    drop(ready);
     while !stopped.load(Ordering::Relaxed) {
         thread::sleep(PAUSE);
         let now = queue.now()?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use crate::clock::Moment;
@@ -114,7 +114,7 @@ async fn open_loop(
             // Answers are taken in while there is time.
             tokio::select! {
                 () = sleep(early) => {}
-                Some(Ok(done)) = writes.join_next() => { ops.extend::<Vec<Op>>(done); }
+                Some(done) = writes.join_next() => ops.extend(written(done)),
             }
             continue;
         }
@@ -128,9 +128,17 @@ async fn open_loop(
         next = arrivals.next();
     }
     while let Some(done) = writes.join_next().await {
-        ops.extend(done.unwrap_or_default());
+        ops.extend(written(done));
     }
     ops
+}
+
+/// What one write came to; one that panicked would be missing from every figure.
+fn written(done: Result<Vec<Op>, JoinError>) -> Vec<Op> {
+    match done {
+        Ok(ops) => ops,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// As many as go: each of the writers sends its next when its last was answered.

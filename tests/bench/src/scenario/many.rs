@@ -16,7 +16,7 @@ pub async fn many(lane: &mut Syncline, consumers: u32, load: &Load) -> anyhow::R
     let mut copies: Vec<(Database, Part)> = Vec::new();
     for number in 0..consumers {
         let copy = Syncline::fresh_copy().await?;
-        let name = format!("bench-{number}");
+        let name = format!("bench-{consumers}-{number}");
         let consumer = lane.consumer_of(&relay, &copy, &name).await?;
         copies.push((copy, consumer));
     }

@@ -12,7 +12,7 @@ use super::Load;
 use crate::figures::Figures;
 use crate::lane::Syncline;
 use crate::measure::Spread;
-use crate::ops::{self, Op};
+use crate::ops::{self, Op, Outcome};
 use crate::proc;
 use crate::process::{Process, command};
 
@@ -122,8 +122,12 @@ impl Written {
         let last = self.ops.iter().map(|op| op.answered).max();
         let took = last.zip(first).map_or(0.0, |(last, first)| last.since(first).as_secs_f64());
         figures.others.insert("written_per_s".to_owned(), changes / took.max(f64::MIN_POSITIVE));
+        let failed = self.ops.iter().filter(|op| op.outcome == Outcome::Failed).count();
+        let failed = u32::try_from(failed).map_or(f64::MAX, f64::from);
+        figures.others.insert("failed".to_owned(), failed);
         if figures.offered > 0.0 {
-            let sustained = if took <= seconds * 1.05 + 0.5 { 1.0 } else { 0.0 };
+            let kept = took <= seconds * 1.05 + 0.5 && failed == 0.0;
+            let sustained = if kept { 1.0 } else { 0.0 };
             figures.others.insert("sustained".to_owned(), sustained);
         }
         let mut spread = Spread::default();
