@@ -218,24 +218,19 @@ impl<I: Index> Indexer<I> {
 
     async fn write_and_commit(&self, held: CommitId, keys: &[Key]) -> Result<(), Error> {
         let client = self.pool.get().await?;
-        let beside = self.pool.get().await?;
         let next = CommitId(Uuid::now_v7());
         let names: Vec<String> = keys.iter().map(Key::to_string).collect();
-        // The announcement waits for the disk, which the parts need not. Both end whatever becomes
-        // of the other: a document written late would replace a newer one.
-        let (announced, written) = tokio::join!(
-            store::announce_commit(&beside, held, next),
-            self.write(&client, keys, &names),
-        );
-        if !announced? {
+        // Nothing is written unless it was announced: what lay in the writer without a commit would
+        // be in the way of the next one.
+        if !store::announce_commit(&client, held, next).await? {
             return Err(Error::Foreign);
         }
-        let waiting = written?;
+        let waiting = self.write(&client, keys, &names).await?;
         self.index.commit(next).await?;
         // From here on the index holds `next`, noted or not: the announcement vouches for it.
         self.set(State::Serving(next));
         self.commits.fetch_add(1, Ordering::Relaxed);
-        let noted = store::note_commit(&beside, next);
+        let noted = store::note_commit(&client, next);
         let (known, ()) = tokio::try_join!(noted, store::note_waiting(&client, &names, &waiting))?;
         if known { Ok(()) } else { Err(Error::Foreign) }
     }

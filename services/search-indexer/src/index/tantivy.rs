@@ -274,6 +274,9 @@ impl Writing {
             .build();
         let writer = index.writer_with_options(options)?;
         writer.set_merge_policy(Box::new(BySize));
+        // A commit that was broken off before its description may have left files under the names
+        // that the next one gives its own, which would then fail for ever.
+        writer.garbage_collect_files().wait()?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         Ok(Self { writer, reader, batches: Batches::default() })
     }

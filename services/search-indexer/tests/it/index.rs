@@ -325,6 +325,28 @@ async fn an_index_is_opened_again_at_its_last_commit() {
 }
 
 #[tokio::test]
+async fn a_commit_that_was_broken_off_before_its_description_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = filled(folder.path(), clothes()).await;
+    let sku = skus(&index.search(words("hoodie")).await.unwrap())[0].to_owned();
+    drop(index);
+    let meta = folder.path().join("tantivy").join("meta.json");
+    let before = std::fs::read(&meta).unwrap();
+    // The first commit after an open gives its files the same names each time.
+    let replace = async || {
+        let index = Tantivy::new(folder.path());
+        assert!(index.open().await.unwrap().is_some());
+        commit(&index, vec![document(&sku, "Hat", &[])]).await;
+        index
+    };
+    drop(replace().await);
+    std::fs::write(&meta, before).unwrap();
+    let index = replace().await;
+    assert_eq!(skus(&index.search(words("hat")).await.unwrap()), [sku.as_str()]);
+    assert_eq!(index.documents(), 4);
+}
+
+#[tokio::test]
 async fn a_damaged_index_is_no_index() {
     for damage in [flip as fn(&Path), flip_inside, truncate, lose, without_meta, other_version] {
         let folder = tempfile::tempdir().unwrap();
