@@ -66,9 +66,10 @@ impl Collection for Promotions {
         promotion.id.as_str().to_owned()
     }
 
-    /// The prices that change with it: of the products that it names, and of those that it named.
+    /// Itself and the prices that change with it: of the products that it names, and of those that
+    /// it named.
     async fn weight(&self, client: &ClientWrapper, promotion: &Promotion) -> Result<usize, Error> {
-        Ok(promotion.skus.len() + store::weigh_promotion(client, &promotion.id).await?)
+        Ok(1 + promotion.skus.len() + store::weigh_promotion(client, &promotion.id).await?)
     }
 
     async fn store(&self, tx: &Tx<'_>, records: &[Promotion]) -> Result<Vec<Outcome>, Error> {

@@ -1,7 +1,7 @@
 //! Imports: many locations, or the stock at many places, in one request.
 
 use axum::{extract::State, response::Response};
-use deadpool_postgres::Pool;
+use deadpool_postgres::{ClientWrapper, Pool};
 use outbox::Tx;
 use records::{
     Cell, Collection, Column, Error, ImportBody, NotImported, Outcome, Upload, import, uploads,
@@ -79,6 +79,11 @@ impl Collection for Stock {
 
     fn key((key, _): &Self::Record) -> String {
         key.name()
+    }
+
+    /// Itself, and its location, which it may be the first to name.
+    async fn weight(&self, _: &ClientWrapper, _: &Self::Record) -> Result<usize, Error> {
+        Ok(2)
     }
 
     async fn store(&self, tx: &Tx<'_>, counts: &[Self::Record]) -> Result<Vec<Outcome>, Error> {
