@@ -124,7 +124,10 @@ async fn clean_until<S: Sink>(over: &CancellationToken, config: &Config, pool: &
             }
             Ok(count) => {
                 failures = 0;
-                sink.rest(count, began.elapsed()).await;
+                tokio::select! {
+                    () = over.cancelled() => {}
+                    () = sink.rest(count, began.elapsed()) => {}
+                }
             }
             Err(error) => {
                 failures += 1;
