@@ -41,8 +41,9 @@ const SYSTEM: &str = "tests";
 const ALONE: &[(&str, &str)] = &[("outbox", "tick"), ("inbox", "costs")];
 /// Scenarios in the order in which they teach; others follow.
 const SCENARIOS: &[&str] = &["up", "view", "find", "turns", "import", "converge", "rebuild"];
-/// Stages that need no servers.
+/// The tests inside the packages, those of the servers that tests use among them.
 const UNIT: &str = "unit";
+/// The examples in the documentation.
 const DOC: &str = "doc";
 
 /// Figures that a passing test prints are part of what it shows.
@@ -81,7 +82,7 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<ExitCode> {
         Ok(told)
     });
     let mut world = None;
-    if chosen.iter().any(|stage| stage.name != UNIT) {
+    if !chosen.is_empty() {
         let consent = args.consent.consent(settings);
         let ready = stages.run("servers", || {
             let started = World::start(settings, consent)?;
