@@ -175,12 +175,7 @@ impl Projection for Products {
         tx: &Transaction<'_>,
         changes: &[Change<Product>],
     ) -> Result<(), inbox::Error> {
-        let gone: Vec<_> =
-            changes.iter().filter(|c| c.entity.is_none()).map(|c| c.key.as_str()).collect();
-        if !gone.is_empty() {
-            let delete = tx.prepare_cached(DELETE_PRODUCTS).await?;
-            tx.execute(&delete, &[&gone]).await?;
-        }
+        delete_gone(tx, DELETE_PRODUCTS, changes).await?;
         let there: Vec<_> = changes.iter().filter_map(|c| Some((c, c.entity.as_ref()?))).collect();
         if there.is_empty() {
             return Ok(());
@@ -227,12 +222,7 @@ impl Projection for Categories {
         tx: &Transaction<'_>,
         changes: &[Change<Category>],
     ) -> Result<(), inbox::Error> {
-        let gone: Vec<_> =
-            changes.iter().filter(|c| c.entity.is_none()).map(|c| c.key.as_str()).collect();
-        if !gone.is_empty() {
-            let delete = tx.prepare_cached(DELETE_CATEGORIES).await?;
-            tx.execute(&delete, &[&gone]).await?;
-        }
+        delete_gone(tx, DELETE_CATEGORIES, changes).await?;
         let there: Vec<_> = changes.iter().filter_map(|c| Some((c, c.entity.as_ref()?))).collect();
         let keys: Vec<_> = there.iter().map(|(change, _)| change.key.as_str()).collect();
         let names: Vec<_> = there.iter().map(|(_, category)| category.name.as_str()).collect();
@@ -241,6 +231,21 @@ impl Projection for Categories {
         tx.execute(&upsert, &[&keys, &names, &versions]).await?;
         Ok(())
     }
+}
+
+/// Deletes what is no longer.
+async fn delete_gone<E>(
+    tx: &Transaction<'_>,
+    statement: &str,
+    changes: &[Change<E>],
+) -> Result<(), inbox::Error> {
+    let gone = changes.iter().filter(|change| change.entity.is_none());
+    let gone: Vec<_> = gone.map(|change| change.key.as_str()).collect();
+    if !gone.is_empty() {
+        let delete = tx.prepare_cached(statement).await?;
+        tx.execute(&delete, &[&gone]).await?;
+    }
+    Ok(())
 }
 
 /// Ends the cached values of products that changed, as the gateway does.

@@ -32,6 +32,11 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// How long so many ticks are.
+pub(crate) const fn of_ticks(ticks: u64) -> Duration {
+    Duration::from_micros(ticks * (1_000_000 / TICKS))
+}
+
 fn own_cpu(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name stands in parentheses and may hold anything.
@@ -39,8 +44,7 @@ fn own_cpu(pid: u32) -> Duration {
         .rsplit_once(')')
         .map(|(_, rest)| rest.split_whitespace().skip(1).map(|f| f.parse().unwrap_or(0)).collect())
         .unwrap_or_default();
-    let ticks: u64 = fields.get(10..14).unwrap_or_default().iter().sum();
-    Duration::from_micros(ticks * (1_000_000 / TICKS))
+    of_ticks(fields.get(10..14).unwrap_or_default().iter().sum())
 }
 
 #[cfg(test)]

@@ -34,16 +34,9 @@ pub fn command(program: &Path) -> Command {
 impl Process {
     /// Starts it; what it says goes to `<name>.log` in this folder.
     pub fn start(name: &str, mut command: Command, folder: &Path) -> anyhow::Result<Self> {
-        let log = folder.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+        let (log, file) = open_log(name, folder)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        Self::spawn(name, command, log)
     }
 
     /// Starts it with a line of its own in each direction; only what it complains of is logged.
@@ -52,18 +45,18 @@ impl Process {
         mut command: Command,
         folder: &Path,
     ) -> anyhow::Result<(Self, ChildStdin, ChildStdout)> {
-        let log = folder.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log)?;
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(file)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
-        let stdin = child.stdin.take().context("it has an input")?;
-        let stdout = child.stdout.take().context("it has an output")?;
-        Ok((Self { name: name.to_owned(), child, log }, stdin, stdout))
+        let (log, file) = open_log(name, folder)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
+        let mut process = Self::spawn(name, command, log)?;
+        let stdin = process.child.stdin.take().context("it has an input")?;
+        let stdout = process.child.stdout.take().context("it has an output")?;
+        Ok((process, stdin, stdout))
+    }
+
+    fn spawn(name: &str, mut command: Command, log: PathBuf) -> anyhow::Result<Self> {
+        let child = command.kill_on_drop(true).spawn();
+        let child = child.with_context(|| format!("starting {name}"))?;
+        Ok(Self { name: name.to_owned(), child, log })
     }
 
     /// Its number.
@@ -118,4 +111,10 @@ impl Process {
             _ => self.check(),
         }
     }
+}
+
+fn open_log(name: &str, folder: &Path) -> anyhow::Result<(PathBuf, File)> {
+    let log = folder.join(format!("{name}.log"));
+    let file = File::options().create(true).append(true).open(&log)?;
+    Ok((log, file))
 }

@@ -25,8 +25,6 @@ pub struct Sidecar {
     pub http: u16,
     /// Its gRPC port.
     pub grpc: u16,
-    /// Its metrics.
-    pub metrics: u16,
 }
 
 impl Sidecar {
@@ -68,7 +66,7 @@ impl Sidecar {
             .env("SYNCLINE_REDIS_HOST", address)
             .env("SYNCLINE_REDIS_PASSWORD", password.trim_start_matches(':'));
         let process = Process::start(name, command, folder)?;
-        Ok(Self { process, http, grpc, metrics })
+        Ok(Self { process, http, grpc })
     }
 
     /// Waits until it can publish; it may have ended instead.

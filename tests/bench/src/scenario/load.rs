@@ -9,7 +9,7 @@ use super::writing::Writer;
 use super::{DRAIN_LIMIT, steps};
 use crate::clock::Moment;
 use crate::figures::Figures;
-use crate::lane::{Running, Syncline};
+use crate::lane::{Part, Running, Syncline};
 use crate::measure::{Notes, Numbered, join};
 use crate::meter::Meter;
 use crate::ops::Op;
@@ -105,12 +105,20 @@ pub async fn write(lane: &mut Syncline, load: &Load) -> anyhow::Result<Vec<Op>> 
 
 /// Everything that the consumer noted since the last time.
 pub(super) async fn take_notes(running: &Running) -> anyhow::Result<Notes> {
-    Notes::read(&take_text(running).await?, Syncline::stream().as_str())
+    take_notes_of(running.consumer.as_ref().context("the consumer is away")?).await
+}
+
+/// The same of any consumer.
+pub(super) async fn take_notes_of(consumer: &Part) -> anyhow::Result<Notes> {
+    Notes::read(&take_text_of(consumer).await?, Syncline::stream().as_str())
 }
 
 /// The same, of all streams, as it is noted.
 pub(super) async fn take_text(running: &Running) -> anyhow::Result<String> {
-    let consumer = running.consumer.as_ref().context("the consumer is away")?;
+    take_text_of(running.consumer.as_ref().context("the consumer is away")?).await
+}
+
+async fn take_text_of(consumer: &Part) -> anyhow::Result<String> {
     let url = format!("http://127.0.0.1:{}/bench/notes", consumer.port);
     Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
 }

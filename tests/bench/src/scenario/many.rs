@@ -3,11 +3,11 @@
 use testkit::Database;
 
 use super::DRAIN_LIMIT;
-use super::load::{Load, numbered};
+use super::load::{Load, numbered, take_notes_of};
 use super::writing::Writer;
 use crate::figures::Figures;
 use crate::lane::{Part, Syncline};
-use crate::measure::{Notes, join};
+use crate::measure::join;
 
 /// Starts this many consumers, each with a copy of its own, and runs a load for all of them.
 pub async fn many(lane: &mut Syncline, consumers: u32, load: &Load) -> anyhow::Result<Figures> {
@@ -23,7 +23,7 @@ pub async fn many(lane: &mut Syncline, consumers: u32, load: &Load) -> anyhow::R
     let writer = Writer::of(lane, load).await?;
     for (copy, consumer) in &copies {
         lane.drain_to(copy, DRAIN_LIMIT).await?;
-        notes(consumer).await?;
+        take_notes_of(consumer).await?;
     }
     let after = lane.head().await?;
     let written = writer.go().await?;
@@ -34,7 +34,7 @@ pub async fn many(lane: &mut Syncline, consumers: u32, load: &Load) -> anyhow::R
     }
     let numbered = numbered(lane, after).await?;
     for (_, consumer) in &copies {
-        let figures = join(&written.ops, &numbered, &notes(consumer).await?)?;
+        let figures = join(&written.ops, &numbered, &take_notes_of(consumer).await?)?;
         if figures.commit_to_applied.p95 >= slowest.commit_to_applied.p95 {
             let lost = slowest.lost;
             slowest = figures;
@@ -49,10 +49,4 @@ pub async fn many(lane: &mut Syncline, consumers: u32, load: &Load) -> anyhow::R
     }
     relay.stop().await?;
     Ok(slowest)
-}
-
-async fn notes(consumer: &Part) -> anyhow::Result<Notes> {
-    let url = format!("http://127.0.0.1:{}/bench/notes", consumer.port);
-    let text = reqwest::get(url).await?.error_for_status()?.text().await?;
-    Notes::read(&text, Syncline::stream().as_str())
 }

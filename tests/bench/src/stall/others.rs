@@ -8,9 +8,6 @@ use anyhow::Context as _;
 use super::processors;
 use crate::proc;
 
-/// Clock ticks per second of `/proc`, which Linux has fixed for programs.
-const TICKS: u64 = 100;
-
 /// Watches what processors did from its start on.
 #[derive(Debug)]
 pub struct Others {
@@ -49,7 +46,7 @@ fn spent(stat: &str) -> Option<Duration> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
     let sum: u64 = ticks.get(..3)?.iter().chain(ticks.get(5..7)?).sum();
-    Some(Duration::from_micros(sum * (1_000_000 / TICKS)))
+    Some(proc::of_ticks(sum))
 }
 
 #[cfg(test)]
