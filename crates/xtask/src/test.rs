@@ -27,8 +27,8 @@ use world::World;
 /// What `cargo x test` may be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only this stage (unit, integration, tick, costs, doc, or a scenario: up, converge ...); any
-    /// other word runs every test that has it in its name
+    /// Only this stage (unit, integration, tick, costs, faults, doc, or a scenario: up, converge
+    /// ...); any other word runs every test that has it in its name
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     #[command(flatten)]
@@ -37,10 +37,13 @@ pub(crate) struct Args {
 
 /// The package whose tests see the system from outside.
 const SYSTEM: &str = "tests";
-/// The tests that are a stage of their own: package and module. What they print is shown.
-const ALONE: &[(&str, &str)] = &[("outbox", "tick"), ("inbox", "costs")];
+/// The tests that are a stage of their own, or share one with a scenario: package and module. What
+/// they print is shown.
+const ALONE: &[(&str, &str)] =
+    &[("outbox", "tick"), ("inbox", "costs"), ("inbox", "faults"), ("service-kit", "faults")];
 /// Scenarios in the order in which they teach; others follow.
-const SCENARIOS: &[&str] = &["up", "view", "find", "turns", "import", "converge", "rebuild"];
+const SCENARIOS: &[&str] =
+    &["up", "view", "find", "turns", "import", "converge", "rebuild", "faults"];
 /// The tests inside the packages, those of the servers that tests use among them.
 const UNIT: &str = "unit";
 /// The examples in the documentation.
@@ -140,7 +143,7 @@ fn sort(others: Vec<Binary>, mut scenarios: Vec<(String, Binary)>) -> Vec<Stage>
         for ((package, module), stage) in ALONE.iter().zip(&mut alone) {
             if binary.package == *package {
                 let tests = format!("{module}::");
-                let reported = arguments(&[SHOW, &tests]);
+                let reported = arguments(&[SHOW, SERIAL, &tests]);
                 stage.runs.push(Run { binary: binary.clone(), arguments: reported });
                 rest.extend(["--skip".to_owned(), tests]);
             }
@@ -153,7 +156,20 @@ fn sort(others: Vec<Binary>, mut scenarios: Vec<(String, Binary)>) -> Vec<Stage>
         let arguments = vec![SHOW.to_owned(), SERIAL.to_owned(), format!("{name}::")];
         Stage { name, runs: vec![Run { binary, arguments }] }
     });
-    [unit, integration].into_iter().chain(alone).chain(scenarios).collect()
+    alone.retain(|stage| !stage.runs.is_empty());
+    merge([unit, integration].into_iter().chain(alone).chain(scenarios))
+}
+
+/// Stages of one name are one, where the last of them stands.
+fn merge(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
+    let mut merged: Vec<Stage> = Vec::new();
+    for mut stage in stages {
+        if let Some(place) = merged.iter().position(|known| known.name == stage.name) {
+            stage.runs.splice(0..0, merged.remove(place).runs);
+        }
+        merged.push(stage);
+    }
+    merged
 }
 
 /// All stages, or the one of this name, or of all stages the tests with this word in their name.
@@ -222,7 +238,7 @@ mod tests {
             binary("outbox", Target::Integration),
             binary("inbox", Target::Integration),
         ];
-        let system = ["zebra", "rebuild", "up"]
+        let system = ["zebra", "faults", "up"]
             .map(|name| (name.to_owned(), binary("tests", Target::Integration)));
         sort(others, system.into())
     }
@@ -234,13 +250,21 @@ mod tests {
     #[test]
     fn every_test_belongs_to_one_stage_and_no_scenario_is_forgotten() {
         let stages = stages();
-        let named = ["unit", "integration", "tick", "costs", "up", "rebuild", "zebra"];
+        let named = ["unit", "integration", "tick", "costs", "up", "faults", "zebra"];
         assert_eq!(names(&stages), named);
         assert_eq!(stages[1].runs[0].arguments, ["--skip", "tick::"]);
-        assert_eq!(stages[1].runs[1].arguments, ["--skip", "costs::"]);
-        assert_eq!(stages[2].runs[0].arguments, [SHOW, "tick::"]);
-        assert_eq!(stages[3].runs[0].arguments, [SHOW, "costs::"]);
+        assert_eq!(stages[1].runs[1].arguments, ["--skip", "costs::", "--skip", "faults::"]);
+        assert_eq!(stages[2].runs[0].arguments, [SHOW, SERIAL, "tick::"]);
+        assert_eq!(stages[3].runs[0].arguments, [SHOW, SERIAL, "costs::"]);
         assert_eq!(stages[6].runs[0].arguments, [SHOW, SERIAL, "zebra::"]);
+    }
+
+    #[test]
+    fn tests_of_a_package_share_the_stage_of_the_scenario_of_their_name() {
+        let faults = stages().into_iter().find(|stage| stage.name == "faults").unwrap();
+        let packages: Vec<_> = faults.runs.iter().map(|run| run.binary.package.as_str()).collect();
+        assert_eq!(packages, ["inbox", "tests"]);
+        assert_eq!(faults.runs[0].arguments, faults.runs[1].arguments);
     }
 
     #[test]
