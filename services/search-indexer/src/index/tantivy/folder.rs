@@ -10,7 +10,7 @@
 
 mod pack;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -111,26 +111,53 @@ impl Folder {
 
 impl Files {
     fn read(path: &Path) -> io::Result<Self> {
-        let (mut files, mut names) = (Self::default(), Vec::new());
+        let (mut files, mut names, mut packs) = (Self::default(), BTreeSet::new(), BTreeSet::new());
         for entry in fs::read_dir(path)? {
             let file = entry?.path();
             let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
             if let Some(number) = number.filter(|_| file.extension().is_some_and(|is| is == PACK)) {
-                // What is torn holds nothing, and goes with the next commit.
-                let packed = pack::decode(&fs::read(&file)?).unwrap_or_default();
-                files.packs.insert(number, packed.len());
-                for (name, content) in packed {
-                    names.push(name.clone());
-                    let content = OwnedBytes::new(content);
-                    files.small.insert(name, Small { content, pack: Some(number) });
-                }
+                packs.insert((number, file));
             } else {
                 let name = file.file_name().map(PathBuf::from);
                 names.extend(name.filter(|name| !name.to_string_lossy().starts_with('.')));
             }
         }
+        for (number, pack) in packs {
+            // What is torn holds nothing, and goes with the next commit.
+            files.unpack(number, pack::decode(&fs::read(&pack)?).unwrap_or_default(), &names);
+        }
+        names.extend(files.small.keys().cloned());
         files.managed = serde_json::to_vec(&names)?;
         Ok(files)
+    }
+
+    /// Takes in the files of a pack. It may still hold what was deleted since, as long as anything
+    /// else in it is needed; the name may have been given again, because a commit that was broken
+    /// off took its number. Then the later pack is right, and a file of the system before all.
+    fn unpack(
+        &mut self,
+        number: u64,
+        packed: Vec<(PathBuf, Vec<u8>)>,
+        mapped: &BTreeSet<PathBuf>,
+    ) {
+        self.packs.insert(number, 0);
+        for (name, content) in packed {
+            if mapped.contains(&name) {
+                continue;
+            }
+            let small = Small { content: OwnedBytes::new(content), pack: Some(number) };
+            if let Some(older) = self.small.insert(name, small) {
+                self.forget(&older);
+            }
+            self.packs.entry(number).and_modify(|count| *count += 1);
+        }
+    }
+
+    /// One file less is needed of its pack.
+    fn forget(&mut self, small: &Small) {
+        if let Some(count) = small.pack.and_then(|pack| self.packs.get_mut(&pack)) {
+            *count = count.saturating_sub(1);
+        }
     }
 }
 
@@ -148,9 +175,7 @@ impl Directory for Folder {
             drop(files);
             return self.mapped.delete(path);
         };
-        if let Some(count) = small.pack.and_then(|pack| files.packs.get_mut(&pack)) {
-            *count = count.saturating_sub(1);
-        }
+        files.forget(&small);
         Ok(())
     }
 
@@ -253,5 +278,90 @@ impl TerminatingWrite for Unfinished {
             self.folder.files().small.insert(path, Small { content, pack: None });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const META: &str = "meta.json";
+
+    fn write(folder: &Folder, name: &str, content: &str) {
+        let mut file = folder.open_write(Path::new(name)).unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        file.terminate().unwrap();
+    }
+
+    fn read(folder: &Folder, name: &str) -> String {
+        let file = folder.open_read(Path::new(name)).unwrap();
+        String::from_utf8(file.read_bytes().unwrap().to_vec()).unwrap()
+    }
+
+    fn commit(folder: &Folder) {
+        folder.atomic_write(Path::new(META), b"{}").unwrap();
+    }
+
+    /// Whichever order the system lists the packs in: each name has been given several times.
+    #[test]
+    fn a_name_that_was_given_again_means_its_last_content_also_after_a_start() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(temp.path()).unwrap();
+        let mut last = BTreeMap::new();
+        for round in 0..40 {
+            write(&folder, &format!("kept-{round}"), "so the pack stays");
+            for name in ["a.7.del".to_owned(), format!("b.{}.del", round % 3)] {
+                if folder.exists(Path::new(&name)).unwrap() {
+                    folder.delete(Path::new(&name)).unwrap();
+                }
+                let content = format!("{name} of round {round}");
+                write(&folder, &name, &content);
+                last.insert(name, content);
+            }
+            commit(&folder);
+            folder = Folder::open(temp.path()).unwrap();
+            for (name, content) in &last {
+                assert_eq!(&read(&folder, name), content);
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_file_is_not_hidden_by_a_small_one_that_had_its_name() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temp.path()).unwrap();
+        write(&folder, "kept", "so the pack stays");
+        write(&folder, "a", "small");
+        commit(&folder);
+        folder.delete(Path::new("a")).unwrap();
+        let large = "x".repeat(SMALL_BYTES_MAX + 1);
+        write(&folder, "a", &large);
+        commit(&folder);
+        let opened = Folder::open(temp.path()).unwrap();
+        assert!(read(&opened, "a") == large, "the small file is read");
+    }
+
+    #[test]
+    fn a_pack_goes_when_all_of_it_is_deleted_or_given_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let packs = || {
+            let all = fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().path());
+            all.filter(|file| file.extension().is_some_and(|is| is == PACK)).count()
+        };
+        let folder = Folder::open(temp.path()).unwrap();
+        for name in ["a", "b"] {
+            write(&folder, name, "first");
+        }
+        commit(&folder);
+        folder.delete(Path::new("a")).unwrap();
+        write(&folder, "a", "second");
+        commit(&folder);
+        assert_eq!(packs(), 2);
+        let folder = Folder::open(temp.path()).unwrap();
+        folder.delete(Path::new("b")).unwrap();
+        commit(&folder);
+        assert_eq!((packs(), read(&folder, "a")), (1, "second".to_owned()));
     }
 }
