@@ -20,6 +20,7 @@ use contracts::Key;
 use serde::{Deserialize, Serialize};
 use tantivy::directory::error::LockError;
 use tantivy::indexer::{AddOperation, IndexWriterOptions, SegmentWriter, UserOperation};
+use tantivy::query::EmptyQuery;
 use tantivy::schema::document::TantivyDocument;
 use tantivy::{
     Directory as _, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError, Term,
@@ -277,6 +278,10 @@ impl Writing {
         // A commit that was broken off before its description may have left files under the names
         // that the next one gives its own, which would then fail for ever.
         writer.garbage_collect_files().wait()?;
+        // The next change gets the last commit's number. A merge takes changes up to that number
+        // into some of its segments and not into others, which would lose a deletion; nothing is
+        // lost of one that deletes nothing.
+        writer.delete_query(Box::new(EmptyQuery))?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         Ok(Self { writer, reader, batches: Batches::default() })
     }
@@ -323,3 +328,6 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Shared").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,12 +134,7 @@ impl Files {
     /// Takes in the files of a pack. It may still hold what was deleted since, as long as anything
     /// else in it is needed; the name may have been given again, because a commit that was broken
     /// off took its number. Then the later pack is right, and a file of the system before all.
-    fn unpack(
-        &mut self,
-        number: u64,
-        packed: Vec<(PathBuf, Vec<u8>)>,
-        mapped: &BTreeSet<PathBuf>,
-    ) {
+    fn unpack(&mut self, number: u64, packed: Vec<(PathBuf, Vec<u8>)>, mapped: &BTreeSet<PathBuf>) {
         self.packs.insert(number, 0);
         for (name, content) in packed {
             if mapped.contains(&name) {
