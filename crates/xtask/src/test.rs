@@ -43,7 +43,7 @@ const ALONE: &[(&str, &str)] =
     &[("outbox", "tick"), ("inbox", "costs"), ("inbox", "faults"), ("service-kit", "faults")];
 /// Scenarios in the order in which they teach; others follow.
 const SCENARIOS: &[&str] =
-    &["up", "view", "find", "turns", "import", "converge", "rebuild", "faults"];
+    &["up", "bare", "view", "find", "turns", "import", "converge", "rebuild", "faults"];
 /// The tests inside the packages, those of the servers that tests use among them.
 const UNIT: &str = "unit";
 /// The examples in the documentation.
