@@ -108,11 +108,15 @@ impl<'a> Append<'a> {
             .await
     }
 
+    pub(crate) fn refusal(&self, source: tokio_postgres::Error) -> Error {
+        Error::of_append(source, self.key, self.expected)
+    }
+
     pub(crate) fn version(
         &self,
         appended: Result<Row, tokio_postgres::Error>,
     ) -> Result<Version, Error> {
-        let row = appended.map_err(|e| Error::of_append(e, self.key, self.expected))?;
+        let row = appended.map_err(|source| self.refusal(source))?;
         version(row.try_get("version").map_err(Error::Database)?, self.key)
     }
 }

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! In two round trips: the insert travels with `begin`, and [`Tx::append_and_commit`] sends the
-//! append with `commit`.
+//! append with `commit`. In one, where nothing is to be decided in between:
+//! [`Tx::query_append_and_commit`].
 
 mod append;
 mod error;

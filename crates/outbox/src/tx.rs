@@ -1,12 +1,11 @@
 //! A transaction that needs no round trips of its own.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
 use deadpool_postgres::ClientWrapper;
-use futures::FutureExt as _;
-use futures::future::join;
+use futures::future::{MaybeDone, join, join3, join4, maybe_done};
+use futures::{FutureExt as _, poll};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -80,18 +79,66 @@ impl<'a> Tx<'a> {
 
     /// Appends the last change and commits, in one round trip.
     pub async fn append_and_commit(self, change: &Append<'_>) -> Result<Version, Error> {
-        let statement = change.prepare(self.client).await?;
-        let mut appending = pin!(self.within(change.send(self.client, &statement)));
-        // The first poll sends it, or fails before anything was sent: then nothing may be
-        // committed.
-        let (appended, committed) = match futures::poll!(appending.as_mut()) {
-            Poll::Ready(Err(source)) => return change.version(Err(source)),
-            Poll::Ready(Ok(row)) => (Ok(row), self.client.batch_execute(COMMIT).await),
-            Poll::Pending => join(appending, self.client.batch_execute(COMMIT)).await,
+        let append = change.prepare(self.client).await?;
+        let mut beginning = pin!(maybe_done(self.begun()));
+        sent(beginning.as_mut()).await.map_err(Error::Database)?;
+        let mut appending = pin!(maybe_done(change.send(self.client, &append)));
+        sent(appending.as_mut()).await.map_err(|source| change.refusal(source))?;
+        let commit = self.client.batch_execute(COMMIT);
+        let (_, _, committed) = join3(beginning.as_mut(), appending.as_mut(), commit).await;
+        output(beginning).map_err(Error::CommitUnknown)?;
+        self.committed(change, output(appending), committed)
+    }
+
+    /// Runs a statement that answers one row, appends a change that does not depend on it, and
+    /// commits: all in one round trip, so a lock that the statement takes is held for no wait of
+    /// ours.
+    pub async fn query_append_and_commit(
+        self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+        change: &Append<'_>,
+    ) -> Result<(Row, Version), Error> {
+        let query = self.client.prepare_cached(sql).await.map_err(Error::Database)?;
+        let append = change.prepare(self.client).await?;
+        // Polled in order, so sent in order, and each only if the one before was.
+        let mut beginning = pin!(maybe_done(self.begun()));
+        sent(beginning.as_mut()).await.map_err(Error::Database)?;
+        let mut querying = pin!(maybe_done(self.client.query_one(&query, parameters)));
+        sent(querying.as_mut()).await.map_err(Error::Database)?;
+        let mut appending = pin!(maybe_done(change.send(self.client, &append)));
+        sent(appending.as_mut()).await.map_err(|source| change.refusal(source))?;
+        let commit = self.client.batch_execute(COMMIT);
+        let all = join4(beginning.as_mut(), querying.as_mut(), appending.as_mut(), commit);
+        let (_, _, _, committed) = all.await;
+        output(beginning).map_err(Error::CommitUnknown)?;
+        let row = match output(querying) {
+            Ok(row) => row,
+            // The database refused it, and so everything after it.
+            Err(source) if source.as_db_error().is_some() => return Err(Error::Database(source)),
+            Err(source) => return Err(Error::CommitUnknown(source)),
         };
+        Ok((row, self.committed(change, output(appending), committed)?))
+    }
+
+    /// Sends `begin` unless it was sent.
+    async fn begun(&self) -> Result<(), tokio_postgres::Error> {
+        if self.open.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.client.batch_execute("begin").await
+    }
+
+    /// What append and commit, sent together, were answered.
+    fn committed(
+        &self,
+        change: &Append<'_>,
+        appended: Result<Row, tokio_postgres::Error>,
+        committed: Result<(), tokio_postgres::Error>,
+    ) -> Result<Version, Error> {
         match appended {
             // The database refused it, and so rolled back.
-            Err(source) if source.as_db_error().is_some() => change.version(Err(source)),
+            Err(source) if source.as_db_error().is_some() => Err(change.refusal(source)),
             Err(source) => Err(Error::CommitUnknown(source)),
             Ok(row) => {
                 committed.map_err(Error::of_commit)?;
@@ -121,11 +168,8 @@ impl<'a> Tx<'a> {
         &self,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, tokio_postgres::Error> {
-        if self.open.swap(true, Ordering::Relaxed) {
-            return statement.await;
-        }
         // Polled in order, so sent in order.
-        let (begun, answer) = join(self.client.batch_execute("begin"), statement).await;
+        let (begun, answer) = join(self.begun(), statement).await;
         begun?;
         answer
     }
@@ -134,6 +178,26 @@ impl<'a> Tx<'a> {
 /// `commit` in a transaction that has failed answers "rolled back" and no error; the empty
 /// statement before it makes that an error.
 const COMMIT: &str = "select; commit";
+
+/// Sends a statement by its first poll, so that others can be sent after it. An error means that
+/// it could not be sent: then nothing may be committed.
+async fn sent<F, T>(mut sending: Pin<&mut MaybeDone<F>>) -> Result<(), tokio_postgres::Error>
+where
+    F: Future<Output = Result<T, tokio_postgres::Error>>,
+{
+    if poll!(sending.as_mut()).is_ready()
+        && let Some(Err(_)) = sending.as_mut().output_mut()
+        && let Some(Err(source)) = sending.take_output()
+    {
+        return Err(source);
+    }
+    Ok(())
+}
+
+/// What a future that was joined has answered.
+fn output<F: Future>(joined: Pin<&mut MaybeDone<F>>) -> F::Output {
+    joined.take_output().expect("it was awaited, and nobody took its output")
+}
 
 impl Drop for Tx<'_> {
     /// The connection goes back to its pool, so the transaction must not stay open. The statement

@@ -4,6 +4,7 @@ use contracts::{Digest, Version};
 use outbox::{Append, Tx};
 use service_kit::{Etag, Precondition};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::{Error, store};
 
@@ -14,6 +15,13 @@ pub struct Demands {
     pub condition: Precondition,
     /// Makes a repeat of the request harmless.
     pub once: Option<Once>,
+}
+
+impl Demands {
+    /// Whether the write is made whatever it meets, as often as it is asked for.
+    const fn is_nothing(&self) -> bool {
+        matches!(self.condition, Precondition::None) && self.once.is_none()
+    }
 }
 
 /// A request that is carried out once, however often it is sent.
@@ -85,6 +93,50 @@ pub async fn answered(tx: &Tx<'_>, demands: &Demands) -> Result<Option<Answer>, 
     }
 }
 
+/// The statement by which an owner stores a record; it answers the columns of [`Before`].
+#[derive(Debug)]
+pub struct Save<'a> {
+    /// The statement.
+    pub sql: &'a str,
+    /// Its parameters.
+    pub parameters: &'a [&'a (dyn ToSql + Sync)],
+}
+
+/// Stores a record whose payload depends on nothing that the save meets. Where nothing is demanded
+/// either, the whole transaction is one round trip.
+pub async fn put(
+    tx: Tx<'_>,
+    save: Save<'_>,
+    change: Append<'_>,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    if demands.is_nothing() {
+        let (row, version) = tx.query_append_and_commit(save.sql, save.parameters, &change).await?;
+        return Ok(plain(&change, &Before::of(&row)?, version));
+    }
+    if let Some(answer) = answered(&tx, demands).await? {
+        return Ok(answer);
+    }
+    let before = Before::of(&tx.query_one(save.sql, save.parameters).await?)?;
+    finish(tx, change, &before, Written::default(), demands).await
+}
+
+/// The answer to a write, as far as the change says it by itself.
+fn plain(change: &Append<'_>, before: &Before, version: Version) -> Answer {
+    let status = match (change.payload(), before.existed) {
+        (Some(_), true) => 200,
+        (Some(_), false) => 201,
+        (None, _) => 204,
+    };
+    Answer {
+        status,
+        etag: change.payload().map(|payload| Etag::of(version.get(), payload).to_string()),
+        location: None,
+        waits_for: None,
+        body: change.payload().map(<[u8]>::to_vec),
+    }
+}
+
 /// Appends the change if the condition holds, keeps the answer where it may be asked for again,
 /// and commits. Without an `Idempotency-Key` append and commit are one round trip.
 pub async fn finish(
@@ -95,17 +147,10 @@ pub async fn finish(
     demands: &Demands,
 ) -> Result<Answer, Error> {
     let change = expecting(change, before, demands)?;
-    let plain = match (change.payload(), before.existed) {
-        (Some(_), true) => 200,
-        (Some(_), false) => 201,
-        (None, _) => 204,
-    };
-    let answer = |version: Version| Answer {
-        status: written.status.unwrap_or(plain),
-        etag: change.payload().map(|payload| Etag::of(version.get(), payload).to_string()),
-        location: None,
-        waits_for: written.waits_for,
-        body: change.payload().map(<[u8]>::to_vec),
+    let answer = |version: Version| {
+        let plain = plain(&change, before, version);
+        let Written { status, waits_for } = written;
+        Answer { status: status.unwrap_or(plain.status), waits_for, ..plain }
     };
     if demands.once.is_none() {
         return Ok(answer(tx.append_and_commit(&change).await?));

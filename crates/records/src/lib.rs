@@ -4,14 +4,15 @@
 //! It promises that a write and its change are stored together or not at all, that a condition is
 //! decided under the record's lock, and that a request with an `Idempotency-Key` is carried out
 //! once for a day, however often it is sent. It knows no record: the owner brings domain, SQL,
-//! payload and routes. A command of an owner reads:
+//! payload and routes. A command of an owner is [`put`], or, where the payload depends on what the
+//! save meets:
 //!
 //! ```no_run
 //! # use records::{Answer, Before, Demands, Error, Written, answered, finish};
 //! # async fn save(tx: &outbox::Tx<'_>) -> Result<Before, Error> {
 //! #     Before::of(&tx.query_one("select", &[]).await?)
 //! # }
-//! # async fn put(client: &deadpool_postgres::ClientWrapper, demands: &Demands)
+//! # async fn command(client: &deadpool_postgres::ClientWrapper, demands: &Demands)
 //! # -> Result<Answer, Error> {
 //! let tx = outbox::Tx::begin(client);
 //! if let Some(answer) = answered(&tx, demands).await? {
@@ -37,7 +38,9 @@ mod request;
 mod store;
 
 pub use body::{BrokenRules, check_id, named, same};
-pub use command::{Answer, Before, Demands, Once, Written, answered, conclude, expecting, finish};
+pub use command::{
+    Answer, Before, Demands, Once, Save, Written, answered, conclude, expecting, finish, put,
+};
 pub use error::Error;
 pub use import::{
     Cell, Collection, Column, ImportBody, NotImported, Outcome, Reference, Upload, import, uploads,

@@ -1,4 +1,4 @@
--- Stores the category and says what is published of it: so a write has two round trips only.
+-- Stores the category and says what is published of it: so a write has one or two round trips.
 with saved as (
   insert into catalog.category as stored (id, name, parent)
   values ($1, $2, $3)

@@ -1,4 +1,4 @@
--- Stores the product and says what is published of it: so a write has two round trips only.
+-- Stores the product and says what is published of it: so a write has one or two round trips.
 with saved as (
   insert into catalog.product as stored (sku, name, categories, attributes)
   values ($1, $2, $3, $4)

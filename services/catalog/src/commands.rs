@@ -20,14 +20,9 @@ pub(crate) async fn put_product(
     product: &Product,
     demands: &Demands,
 ) -> Result<Answer, Error> {
-    let tx = Tx::begin(client);
-    if let Some(answer) = answered(&tx, demands).await? {
-        return Ok(answer);
-    }
-    let before = store::save_product(&tx, product).await?;
     let payload = ProductPayload::from(product);
     let change = Append::upsert(PRODUCTS, product.sku.as_str(), &payload)?;
-    finish(tx, change, &before, Written::default(), demands).await
+    store::put_product(Tx::begin(client), product, change, demands).await
 }
 
 /// Creates or replaces a category.
@@ -36,14 +31,9 @@ pub(crate) async fn put_category(
     category: &Category,
     demands: &Demands,
 ) -> Result<Answer, Error> {
-    let tx = Tx::begin(client);
-    if let Some(answer) = answered(&tx, demands).await? {
-        return Ok(answer);
-    }
-    let before = store::save_category(&tx, category).await?;
     let payload = CategoryPayload::from(category);
     let change = Append::upsert(CATEGORIES, category.id.as_str(), &payload)?;
-    finish(tx, change, &before, Written::default(), demands).await
+    store::put_category(Tx::begin(client), category, change, demands).await
 }
 
 /// Deletes a product.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use contracts::Id;
-use outbox::Tx;
-use records::{Before, Error};
+use outbox::{Append, Tx};
+use records::{Answer, Before, Demands, Error, Save, put};
 use tokio_postgres::types::{Json, ToSql};
 
 use crate::{
@@ -19,27 +19,29 @@ const DELETE_CATEGORY: &str = include_str!("../queries/delete_category.sql");
 const IMPORT_PRODUCTS: &str = include_str!("../queries/import_products.sql");
 const IMPORT_CATEGORIES: &str = include_str!("../queries/import_categories.sql");
 
-pub(crate) async fn save_product(tx: &Tx<'_>, product: &Product) -> Result<Before, Error> {
+pub(crate) async fn put_product(
+    tx: Tx<'_>,
+    product: &Product,
+    change: Append<'_>,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let (sku, name) = (product.sku.as_str(), product.name.as_str());
     let categories: Vec<&str> = product.categories.iter().map(Id::as_str).collect();
     let attributes = Json(attributes(product));
-    let row = tx
-        .query_one(
-            SAVE_PRODUCT,
-            &[&product.sku.as_str(), &product.name.as_str(), &categories, &attributes, &PRODUCTS],
-        )
-        .await?;
-    Before::of(&row)
+    let parameters: [&(dyn ToSql + Sync); 5] = [&sku, &name, &categories, &attributes, &PRODUCTS];
+    put(tx, Save { sql: SAVE_PRODUCT, parameters: &parameters }, change, demands).await
 }
 
-pub(crate) async fn save_category(tx: &Tx<'_>, category: &Category) -> Result<Before, Error> {
+pub(crate) async fn put_category(
+    tx: Tx<'_>,
+    category: &Category,
+    change: Append<'_>,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let (id, name) = (category.id.as_str(), category.name.as_str());
     let parent = category.parent.as_ref().map(Id::as_str);
-    let row = tx
-        .query_one(
-            SAVE_CATEGORY,
-            &[&category.id.as_str(), &category.name.as_str(), &parent, &CATEGORIES],
-        )
-        .await?;
-    Before::of(&row)
+    let parameters: [&(dyn ToSql + Sync); 4] = [&id, &name, &parent, &CATEGORIES];
+    put(tx, Save { sql: SAVE_CATEGORY, parameters: &parameters }, change, demands).await
 }
 
 pub(crate) async fn delete_product(tx: &Tx<'_>, sku: &Id) -> Result<Before, Error> {

@@ -13,8 +13,11 @@ use tokio_postgres::Client;
 
 use crate::world;
 
-/// A write: `begin` travels with the row's statement, `commit` with the append.
-const WRITE: Cost = Cost { statements: 4, trips: 2, commits: 1 };
+/// A write: `begin`, the row's statement, the append and `commit` travel together.
+const WRITE: Cost = Cost { statements: 4, trips: 1, commits: 1 };
+/// A write that depends on what it meets: `begin` travels with the row's statement, `commit` with
+/// the append.
+const WRITE_CONDITIONAL: Cost = Cost { statements: 4, trips: 2, commits: 1 };
 
 /// A write under an `Idempotency-Key`: the key is locked and looked up before, the answer is kept
 /// after the append, and each of these is waited for.

@@ -80,6 +80,37 @@ async fn a_refused_append_takes_the_row_back_with_it() {
     assert!(matches!(error, Error::Refused { .. }), "{error:?}");
 }
 
+const SAVE: &str = "insert into item (id, n) values ($1, $2) returning n";
+
+#[tokio::test]
+async fn in_one_round_trip_row_and_change_are_committed_together_or_not_at_all() {
+    let (world, client) = world().await;
+    let change = Append::upsert(ITEMS, "a", &json!({"n": 1})).unwrap();
+    let tx = Tx::begin(&client);
+    let saved = tx.query_append_and_commit(SAVE, &[&"a", &1], &change).await.unwrap();
+    assert_eq!((saved.0.get::<_, i32>("n"), saved.1), (1, version(1)));
+
+    let newer = Append::upsert(ITEMS, "a", &json!({"n": 2})).unwrap();
+    let tx = Tx::begin(&client);
+    let error = tx.query_append_and_commit(SAVE, &[&"a", &2], &newer).await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "23505");
+    let strange = Append::upsert("shop.unknown", "b", &json!({})).unwrap();
+    let tx = Tx::begin(&client);
+    let error = tx.query_append_and_commit(SAVE, &[&"b", &1], &strange).await.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+    // Cannot be written as what the statement wants, so it is not sent, and nothing after it.
+    let tx = Tx::begin(&client);
+    let error = tx.query_append_and_commit(SAVE, &[&"b", &"one"], &newer).await.unwrap_err();
+    assert!(matches!(error, Error::Database(_)), "{error:?}");
+
+    assert_eq!(items(&client).await, 1);
+    let tx = Tx::begin(&client);
+    let again = Append::upsert(ITEMS, "a", &json!({"n": 1})).unwrap();
+    assert_eq!(tx.append(&again).await.unwrap(), version(1), "one of them was appended");
+    tx.commit().await.unwrap();
+    drop(world);
+}
+
 #[tokio::test]
 async fn a_commit_after_a_failed_statement_is_no_success() {
     let (_world, client) = world().await;

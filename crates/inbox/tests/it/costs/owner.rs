@@ -5,13 +5,14 @@ use outbox::{Append, Tx};
 use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use records::{Answer, Before, Demands, Once, Written, answered, finish};
+use records::{Answer, Demands, Once, Save, put};
 use serde_json::{Value, json};
 use service_kit::Precondition;
 use testkit::{Database, Trip};
 
 use super::{
-    PAYLOAD_BYTES, WRITE, WRITE_ONCE, WRITE_WAL_MAX, check, counted, logged_so_far, show, source,
+    PAYLOAD_BYTES, WRITE, WRITE_CONDITIONAL, WRITE_ONCE, WRITE_WAL_MAX, check, counted,
+    logged_so_far, show, source,
 };
 use crate::origin::TOPIC;
 
@@ -55,35 +56,44 @@ fn payload(number: usize) -> anyhow::Result<Value> {
     Ok(value)
 }
 
-async fn put(client: &Client, number: usize, once: Option<Once>) -> anyhow::Result<Answer> {
+async fn write(client: &Client, number: usize, demands: Demands) -> anyhow::Result<Answer> {
     let (key, value) = (format!("K{:03}", number % 20), payload(number)?);
-    let demands = Demands { condition: Precondition::None, once };
-    let tx = Tx::begin(client);
-    if let Some(answer) = answered(&tx, &demands).await? {
-        return Ok(answer);
-    }
     let price = i64::try_from(number)?;
-    let before = Before::of(&tx.query_one(SAVE, &[&key, &price]).await?)?;
+    let save = Save { sql: SAVE, parameters: &[&key, &price] };
     let change = Append::upsert(TOPIC, &key, &value)?;
-    Ok(finish(tx, change, &before, Written::default(), &demands).await?)
+    Ok(put(Tx::begin(client), save, change, &demands).await?)
 }
 
-fn once(number: usize) -> Option<Once> {
+fn plain(_: usize) -> Demands {
+    Demands { condition: Precondition::None, once: None }
+}
+
+/// Whatever is there: so the write waits to see it.
+fn conditional(_: usize) -> Demands {
+    Demands { condition: Precondition::NoneOf(Vec::new()), once: None }
+}
+
+fn once(number: usize) -> Demands {
     let request = contracts::Digest::of(&number.to_be_bytes());
-    Some(Once { key: format!("request {number}"), request })
+    let once = Some(Once { key: format!("request {number}"), request });
+    Demands { condition: Precondition::None, once }
 }
 
 #[tokio::test]
-async fn a_write_costs_two_round_trips() -> anyhow::Result<()> {
+async fn a_write_costs_one_round_trip_and_with_a_condition_two() -> anyhow::Result<()> {
     let database = owner().await?;
     let (wire, pool) = counted(&database.url(), 1)?;
     let client = pool.get().await?;
-    for (name, expected, is_once) in [("a write", WRITE, false), ("a write once", WRITE_ONCE, true)]
-    {
+    let writes: [(&str, _, fn(usize) -> Demands); 3] = [
+        ("a write", WRITE, plain),
+        ("a conditional write", WRITE_CONDITIONAL, conditional),
+        ("a write once", WRITE_ONCE, once),
+    ];
+    for (name, expected, demands) in writes {
         let mut written: Vec<Vec<Trip>> = Vec::new();
         for number in 0..4 {
             wire.take();
-            let answer = put(&client, number, once(number).filter(|_| is_once)).await?;
+            let answer = write(&client, number, demands(number)).await?;
             assert!(matches!(answer.status, 200 | 201), "{answer:?}");
             written.push(wire.take());
         }
@@ -107,7 +117,7 @@ async fn a_write_has_little_to_log() -> anyhow::Result<()> {
         let mut logged = Vec::with_capacity(count);
         for _ in 0..count {
             let before = logged_so_far(&log).await?;
-            put(&client, number, None).await?;
+            write(&client, number, plain(number)).await?;
             logged.push(logged_so_far(&log).await? - before);
             number += 1;
         }
