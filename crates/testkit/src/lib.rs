@@ -14,6 +14,7 @@
 
 mod database;
 mod eventually;
+mod fault_proxy;
 mod lockstep;
 mod ports;
 mod proxy;
@@ -22,6 +23,9 @@ mod servers;
 
 pub use database::{Database, connect};
 pub use eventually::{eventually, within};
+pub use fault_proxy::{
+    Bites, Delivered, Deliveries, DeliveryProxy, Fault, FaultProxy, Target, target,
+};
 pub use lockstep::{Lockstep, Trip};
 pub use ports::quiet_ports;
 pub use proxy::Proxy;
