@@ -153,11 +153,12 @@ impl Parts<'_> {
     fn service(&self, service: &Service) -> Result<Command> {
         let mut command = self.clean(process::tied(self.program(service)?, None));
         if service.has_database() {
-            command.env("DATABASE_URL", self.secrets.url(service.name)?);
+            let url = self.secrets.url(service.name)?;
+            command.env("DATABASE_URL", self.along(url, service.name, "postgres")?);
         }
         self.shared_settings(&mut command, service)?;
         for setting in service.settings {
-            self.own_setting(&mut command, *setting)?;
+            self.own_setting(&mut command, service, *setting)?;
         }
         for set in self.plan.set.iter().filter(|set| set.service == service.name) {
             command.env(&set.name, &set.value);
@@ -174,37 +175,51 @@ impl Parts<'_> {
             .env("TRANSPORT", self.plan.transport.to_string())
             .env("APP_API_TOKEN", &self.secrets.app_token);
         if self.plan.transport == Transport::Dapr {
-            let port = |which| self.plan.port(&ports::of_sidecar(&service.sidecar(), which));
+            let sidecar = service.sidecar();
+            let port = |which| self.plan.way(service.name, &ports::of_sidecar(&sidecar, which));
             command
                 .env("DAPR_HTTP_PORT", port("http")?.to_string())
                 .env("DAPR_GRPC_PORT", port("grpc")?.to_string())
                 .env("DAPR_API_TOKEN", self.sidecar_token(service)?);
         }
         if self.plan.transport == Transport::Redis {
-            command.env("REDIS_URL", self.secrets.redis.as_ref().context("Redis has no address")?);
+            let url = self.secrets.redis.as_ref().context("Redis has no address")?;
+            command.env("REDIS_URL", self.along(url, service.name, "redis")?);
         }
         Ok(())
     }
 
-    fn own_setting(&self, command: &mut Command, setting: Setting) -> Result<()> {
+    fn own_setting(
+        &self,
+        command: &mut Command,
+        service: &Service,
+        setting: Setting,
+    ) -> Result<()> {
+        let along = |url: &str, to: &str| self.along(url, service.name, to);
         match setting {
             Setting::Sources(name) => {
                 let masters = SERVICES.iter().filter(|one| one.database == Database::Masters);
                 let urls: Result<Vec<String>> = masters
-                    .map(|one| Ok(format!("{}={}", one.name, self.secrets.url(&one.relay_role())?)))
+                    .map(|one| {
+                        let url = along(self.secrets.url(&one.relay_role())?, "postgres")?;
+                        Ok(format!("{}={url}", one.name))
+                    })
                     .collect();
                 command.env(name, urls?.join(","));
             }
             Setting::Peer(name, peer) => {
                 if self.plan.transport != Transport::Dapr {
-                    command.env(name, format!("http://127.0.0.1:{}", self.plan.port(peer)?));
+                    let port = self.plan.way(service.name, peer)?;
+                    command.env(name, format!("http://127.0.0.1:{port}"));
                 }
             }
             Setting::Address(name, peer) => {
-                command.env(name, format!("http://127.0.0.1:{}", self.plan.port(peer)?));
+                let port = self.plan.way(service.name, peer)?;
+                command.env(name, format!("http://127.0.0.1:{port}"));
             }
             Setting::Cache(name) => {
-                command.env(name, self.secrets.cache.as_ref().context("the cache has no address")?);
+                let url = self.secrets.cache.as_ref().context("the cache has no address")?;
+                command.env(name, along(url, "cache")?);
             }
             Setting::Folder(name, folder) => {
                 command.env(name, self.home.path(folder));
@@ -216,11 +231,12 @@ impl Parts<'_> {
     fn sidecar(&self, service: &Service) -> Result<Command> {
         let program = self.plan.daprd.as_ref().context("the plan names no sidecar")?;
         let components = workspace::root().join("components");
-        let port = |which| self.plan.port(&ports::of_sidecar(&service.sidecar(), which));
+        let sidecar = service.sidecar();
+        let port = |which| self.plan.port(&ports::of_sidecar(&sidecar, which));
         let mut command = self.clean(process::tied(program, None));
         command
             .args(["--app-id", service.name])
-            .args(["--app-port", &self.plan.port(service.name)?.to_string()])
+            .args(["--app-port", &self.plan.way(&sidecar, service.name)?.to_string()])
             .args(["--app-channel-address", "127.0.0.1"])
             .args(["--dapr-http-port", &port("http")?.to_string()])
             .args(["--dapr-grpc-port", &port("grpc")?.to_string()])
@@ -242,7 +258,7 @@ impl Parts<'_> {
             .env("DAPR_API_TOKEN", self.sidecar_token(service)?)
             .env("APP_API_TOKEN", &self.secrets.app_token)
             .env("SYNCLINE_NAMES", self.names_file())
-            .env("SYNCLINE_REDIS_HOST", format!("127.0.0.1:{}", self.plan.port("redis")?))
+            .env("SYNCLINE_REDIS_HOST", format!("127.0.0.1:{}", self.plan.way(&sidecar, "redis")?))
             .env("SYNCLINE_REDIS_PASSWORD", &self.secrets.redis_password);
         Ok(command)
     }
@@ -250,6 +266,12 @@ impl Parts<'_> {
     /// The file in which sidecars find each other.
     pub(crate) fn names_file(&self) -> PathBuf {
         self.home.path("names.db")
+    }
+
+    /// A URL as this part is told it: with another port where its way leads elsewhere.
+    fn along(&self, url: &str, from: &str, to: &str) -> Result<String> {
+        let place = |port: u16| format!("127.0.0.1:{port}");
+        Ok(url.replace(&place(self.plan.port(to)?), &place(self.plan.way(from, to)?)))
     }
 
     fn sidecar_token(&self, service: &Service) -> Result<&str> {

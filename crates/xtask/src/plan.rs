@@ -31,6 +31,9 @@ pub(crate) struct Plan {
     pub(crate) daprd: Option<PathBuf>,
     /// Settings added or overridden by the user.
     pub(crate) set: Vec<SetSetting>,
+    /// Ways between parts that lead elsewhere.
+    #[serde(default)]
+    pub(crate) via: Vec<Via>,
     /// Writes per second of the trade; none is there at 0.
     #[serde(default)]
     pub(crate) traffic: u32,
@@ -56,6 +59,12 @@ impl Plan {
     /// The port of a part that is known to have one.
     pub(crate) fn port(&self, name: &str) -> Result<u16> {
         self.ports.get(name).copied().with_context(|| format!("{name} has no port"))
+    }
+
+    /// The port on which a part asks another: its own, unless the way leads elsewhere.
+    pub(crate) fn way(&self, from: &str, to: &str) -> Result<u16> {
+        let via = self.via.iter().find(|via| via.from == from && via.to == to);
+        via.map_or_else(|| self.port(to), |via| Ok(via.port))
     }
 
     /// The address that is told to the user.
@@ -89,6 +98,31 @@ impl std::str::FromStr for SetSetting {
             bail!("`{service}` is no service of the mesh");
         }
         Ok(Self { service: service.to_owned(), name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// A way between two parts that leads to another port, as `<part>:<part>=<port>`; a test listens
+/// there and passes on what it likes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Via {
+    /// Who asks.
+    pub(crate) from: String,
+    /// The name of the port that it would ask.
+    pub(crate) to: String,
+    /// The port on this host that it asks instead.
+    pub(crate) port: u16,
+}
+
+impl std::str::FromStr for Via {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = text
+            .split_once('=')
+            .and_then(|(way, port)| way.split_once(':').map(|(from, to)| (from, to, port)));
+        let Some((from, to, port)) = parts else { bail!("write <part>:<part>=<port>") };
+        let port = port.parse().with_context(|| format!("`{port}` is no port"))?;
+        Ok(Self { from: from.to_owned(), to: to.to_owned(), port })
     }
 }
 
@@ -184,5 +218,16 @@ mod tests {
         );
         assert!("nobody.A=b".parse::<SetSetting>().is_err());
         assert!("catalog".parse::<SetSetting>().is_err());
+    }
+
+    #[test]
+    fn a_way_names_who_asks_whom_and_where() {
+        let via: Via = "gateway:gateway-sidecar.http=4711".parse().unwrap();
+        assert_eq!(
+            (via.from.as_str(), via.to.as_str(), via.port),
+            ("gateway", "gateway-sidecar.http", 4711)
+        );
+        assert!("gateway=4711".parse::<Via>().is_err());
+        assert!("gateway:postgres=x".parse::<Via>().is_err());
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     home::{self, Home, HomeArgs},
     install, live, machine,
     mesh::Transport,
-    plan::{Phase, Plan, SetSetting, State},
+    plan::{Phase, Plan, SetSetting, State, Via},
     postgres,
     progress::{self, Step},
     sample,
@@ -64,6 +64,9 @@ pub(crate) struct Args {
     /// A setting of one service, added or overridden; may be given many times
     #[arg(long, value_name = "SERVICE.NAME=VALUE")]
     set: Vec<SetSetting>,
+    /// A way between two parts that leads to another port on this host, for tests that disturb it
+    #[arg(long, hide = true, value_name = "PART:PART=PORT")]
+    via: Vec<Via>,
     /// Build the services to run fast, which takes longer
     #[arg(long, conflicts_with = "no_build")]
     release: bool,
@@ -154,6 +157,7 @@ fn plan(settings: &Settings, args: &Args, home: &Home) -> Result<Plan> {
         redis: Some(redis.path),
         daprd: sidecar,
         set: args.set.clone(),
+        via: args.via.clone(),
         traffic: if args.empty { 0 } else { args.traffic.unwrap_or(TRAFFIC) },
     })
 }
