@@ -6,9 +6,11 @@
 mod backup;
 mod mesh;
 mod proof;
+mod watch;
 mod writers;
 
 pub use backup::Backup;
-pub use mesh::{Mesh, Part, Status, Without};
+pub use mesh::{Frozen, Mesh, Part, Status, Without};
 pub use proof::{Books, Ends, Equal};
+pub use watch::Watch;
 pub use writers::{Answers, Tally, Writers};

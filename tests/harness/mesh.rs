@@ -1,12 +1,15 @@
 //! A private mesh: services, sidecars, PostgreSQL and Redis, started by the local runner.
 
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use testkit::Servers;
+use testkit::{Servers, Target};
 use tokio_postgres::Client;
 
 /// A running mesh of its own; stopped and forgotten when this value is dropped.
@@ -54,22 +57,45 @@ pub struct Part {
 #[derive(Deserialize)]
 struct Secrets {
     app_token: String,
-    databases: std::collections::BTreeMap<String, String>,
+    databases: BTreeMap<String, String>,
+    redis: Option<String>,
+}
+
+/// The part of a mesh's plan that says who listens where.
+#[derive(Deserialize)]
+struct Plan {
+    ports: BTreeMap<String, u16>,
 }
 
 impl Mesh {
     /// Starts a mesh with these arguments of `up`, and waits until it is ready.
     pub fn up(arguments: &[&str]) -> anyhow::Result<Self> {
-        let runner = Servers::from_env()?.runner.context("SYNCLINE_X names no runner")?;
-        let home = tempfile::Builder::new().prefix("syncline-").tempdir()?;
-        let timeout = Duration::from_secs(5);
-        let http = reqwest::Client::builder().timeout(timeout).build()?;
-        let mesh = Self { home, runner: PathBuf::from(runner), http };
+        let mesh = Self::new()?;
         mesh.start(arguments)?;
         Ok(mesh)
     }
 
-    /// Starts the mesh again after [`Mesh::down`]; answers how long it took to be ready.
+    /// A mesh that is not up yet.
+    pub fn new() -> anyhow::Result<Self> {
+        let runner = Servers::from_env()?.runner.context("SYNCLINE_X names no runner")?;
+        let home = tempfile::Builder::new().prefix("syncline-").tempdir()?;
+        let timeout = Duration::from_secs(5);
+        let http = reqwest::Client::builder().timeout(timeout).build()?;
+        Ok(Self { home, runner: PathBuf::from(runner), http })
+    }
+
+    /// Where a part listens once it does, for example `postgres` or `gateway-sidecar.http`; a proxy
+    /// before it is told so, and the mesh is started with `--via who:part=port`.
+    pub fn place_of(&self, part: &str) -> Target {
+        let (plan, part) = (self.home.path().join("plan.json"), part.to_owned());
+        Arc::new(move || {
+            let plan: Plan = serde_json::from_str(&std::fs::read_to_string(&plan)?)?;
+            let port = plan.ports.get(&part).with_context(|| format!("{part} has no port"))?;
+            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, *port)))
+        })
+    }
+
+    /// Starts the mesh, also again after [`Mesh::down`]; answers how long it took to be ready.
     pub fn start(&self, arguments: &[&str]) -> anyhow::Result<Duration> {
         let start = Instant::now();
         let mut all = vec!["up", "--detach", "--yes"];
@@ -106,9 +132,23 @@ impl Mesh {
     pub fn without(&self, name: &str) -> anyhow::Result<Without> {
         let supervisor = self.status()?.supervisor.context("nobody supervises the mesh")?;
         signal("STOP", supervisor)?;
-        let without = Without { supervisor };
+        let without = Without { _supervisor: Frozen { pid: supervisor } };
         self.kill(name)?;
         Ok(without)
+    }
+
+    /// Lets a server end in order and start again (SIGINT), as an operator does.
+    pub fn restart(&self, name: &str) -> anyhow::Result<u32> {
+        let pid = self.part(name)?.pid.with_context(|| format!("{name} does not run"))?;
+        signal("INT", pid).with_context(|| format!("restart {name}"))?;
+        Ok(pid)
+    }
+
+    /// Freezes a process (SIGSTOP) for as long as the answer is kept.
+    pub fn freeze(&self, name: &str) -> anyhow::Result<Frozen> {
+        let pid = self.part(name)?.pid.with_context(|| format!("{name} does not run"))?;
+        signal("STOP", pid).with_context(|| format!("freeze {name}"))?;
+        Ok(Frozen { pid })
     }
 
     /// Runs the operator's command line against this mesh; answers what it printed.
@@ -140,6 +180,11 @@ impl Mesh {
     pub fn database_url(&self, name: &str) -> anyhow::Result<String> {
         let mut databases = self.secrets()?.databases;
         databases.remove(name).with_context(|| format!("the mesh has no database {name}"))
+    }
+
+    /// The URL of the Redis that carries changes.
+    pub fn broker_url(&self) -> anyhow::Result<String> {
+        self.secrets()?.redis.context("the mesh has no broker")
     }
 
     /// A connection to a service's database, as superuser.
@@ -184,13 +229,19 @@ impl Mesh {
 /// A process that stays away; its supervisor goes on, and starts it again, when this is dropped.
 #[derive(Debug)]
 pub struct Without {
-    supervisor: u32,
+    _supervisor: Frozen,
 }
 
-impl Drop for Without {
+/// A process that stands still; it goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    pid: u32,
+}
+
+impl Drop for Frozen {
     fn drop(&mut self) {
-        // A supervisor that is gone needs no signal.
-        let _ = signal("CONT", self.supervisor);
+        // A process that is gone needs no signal.
+        let _ = signal("CONT", self.pid);
     }
 }
 

@@ -70,7 +70,8 @@ impl Tally {
         self.0.get(topic).copied().unwrap_or_default()
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds the answers of others.
+    pub fn add(&mut self, other: &Self) {
         for (topic, more) in &other.0 {
             let sum = self.0.entry(topic).or_default();
             sum.created += more.created;

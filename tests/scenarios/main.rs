@@ -8,6 +8,7 @@
 
 mod bare;
 mod converge;
+mod faults;
 mod find;
 mod import;
 mod rebuild;

@@ -1,0 +1,72 @@
+//! A service that can reach nobody, and that nobody can reach.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use harness::Mesh;
+use testkit::{Fault, FaultProxy};
+
+use super::drill::{Door, Drill};
+
+const CUT_FOR: Duration = Duration::from_secs(20);
+/// All that the gateway asks, and its sidecar, which asks it.
+const WAYS: [(&str, &str); 9] = [
+    ("gateway", "postgres"),
+    ("gateway", "cache"),
+    ("gateway", "catalog"),
+    ("gateway", "pricing"),
+    ("gateway", "warehouse"),
+    ("gateway", "search-indexer"),
+    ("gateway", "gateway-sidecar.http"),
+    ("gateway", "gateway-sidecar.grpc"),
+    ("gateway-sidecar", "gateway"),
+];
+
+/// Nothing is closed and nobody is told: packets just do not arrive. Only the door stays open, so
+/// that one can see what the gateway answers meanwhile; owners are written to at their own doors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_cut_off_for_twenty_seconds_calls_nothing_fresh_and_catches_up()
+-> anyhow::Result<()> {
+    let mesh = Mesh::new()?;
+    let mut proxies = Vec::new();
+    let mut ways = Vec::new();
+    for (from, to) in WAYS {
+        let proxy = FaultProxy::start(mesh.place_of(to)).await?;
+        ways.push(format!("{from}:{to}={}", proxy.address().port()));
+        proxies.push(proxy);
+    }
+    let drill = Drill::begin(mesh, &ways).await?;
+    let fault = async |drill: &Drill| {
+        let stands = drill.reached("gateway").await?;
+        proxies.iter().for_each(|proxy| proxy.set(Fault::HalfOpen));
+        let numbered = drill.numbered().await?;
+        let until = tokio::time::Instant::now() + CUT_FOR;
+        // What was known a moment ago may still be called fresh for a second.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut told = 0;
+        while tokio::time::Instant::now() < until {
+            told += i64::from(calls_nothing_fresh(drill).await?);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let missed = drill.numbered().await? - drill.reached("gateway").await?;
+        ensure!(missed > 0, "it missed nothing: {stands} before, {numbered} numbered");
+        proxies.iter().for_each(|proxy| proxy.set(Fault::Nothing));
+        let held: u64 = proxies.iter().map(|proxy| proxy.bites().held).sum();
+        ensure!(held > 0, "nothing was held");
+        Ok(format!("{held} pieces were held, {missed} changes missed; {told} honest answers"))
+    };
+    drill.survives("gateway's network cut for 20 s", Door::Owners, fault).await
+}
+
+/// Asks for a page; whatever comes, it is not called fresh. Says whether anything came.
+async fn calls_nothing_fresh(drill: &Drill) -> anyhow::Result<bool> {
+    let page = format!("{}/api/v1/views/products/SKU-0001", drill.url);
+    let Ok(answer) = drill.mesh.http().get(page).send().await else { return Ok(false) };
+    if answer.status().is_success() {
+        let view: serde_json::Value = answer.json().await?;
+        ensure!(view["freshness"]["stale"] == true, "{view}");
+    } else {
+        ensure!(answer.status().is_server_error(), "{answer:?}");
+    }
+    Ok(true)
+}
