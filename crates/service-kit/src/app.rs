@@ -30,9 +30,11 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use crate::{
     Config, Problem,
     body::BodyLimits,
+    connections::Connection,
     metrics,
     problem::{self, trace_id},
     tasks::panic_message,
+    turns::Turns,
 };
 
 /// Every answer names its service, so that the gateway can tell it from a sidecar's own.
@@ -52,7 +54,7 @@ pub(crate) fn layered(
         ..BodyLimits::default()
     };
     let limits = RequestLimits {
-        permits: Arc::new(Semaphore::new(config.http_requests_max)),
+        turns: Turns::new(config.http_requests_max),
         time_max: Duration::from_millis(config.http_request_ms_max),
         bodies,
     };
@@ -71,7 +73,7 @@ pub(crate) fn layered(
 
 #[derive(Clone)]
 struct RequestLimits {
-    permits: Arc<Semaphore>,
+    turns: Turns,
     time_max: Duration,
     bodies: BodyLimits,
 }
@@ -79,12 +81,14 @@ struct RequestLimits {
 /// Bounds how many requests are in work, and for how long each may be.
 async fn keep_limits(
     State(limits): State<RequestLimits>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let Ok(_permit) = limits.permits.try_acquire() else {
+    let connection = request.extensions().get::<Connection>().cloned();
+    let Some(turn) = limits.turns.take(connection) else {
         return overloaded("as many requests as allowed are in work; come again in a moment");
     };
+    let mut request = request.map(|body| turn.of_body(body));
     request.extensions_mut().insert(limits.bodies);
     let time = TimeLimit::default();
     request.extensions_mut().insert(time.clone());

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use secrecy::SecretString;
 
+use crate::Error;
+
 /// The settings of a service that are not its own; flatten it into the service's settings.
 #[derive(Debug, Clone, clap::Args)]
 // As clap groups, all the types named `Config` that a service flattens would be one.
@@ -49,8 +51,8 @@ pub struct Config {
     pub shutdown_delay_ms: u64,
 
     /// Longest that requests in work, and then tasks, may take to end at shutdown, each in
-    /// milliseconds.
-    #[arg(long, env = "SHUTDOWN_MS_MAX", default_value_t = 10_000, value_name = "MS")]
+    /// milliseconds; not shorter than a request may take.
+    #[arg(long, env = "SHUTDOWN_MS_MAX", default_value_t = 15_000, value_name = "MS")]
     pub shutdown_ms_max: u64,
 
     /// Logs and traces.
@@ -111,6 +113,30 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// Refuses settings of which one takes back what another promises.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let contradictions = [
+            (
+                self.shutdown_ms_max < self.http_request_ms_max,
+                "SHUTDOWN_MS_MAX is below HTTP_REQUEST_MS_MAX: the end of the service would cut \
+                 requests that are still in time; raise the first or lower the second",
+            ),
+            (
+                self.http_idle_ms_max < self.http_first_head_ms_max,
+                "HTTP_IDLE_MS_MAX is below HTTP_FIRST_HEAD_MS_MAX: a new connection would be \
+                 closed before its time for a first head is over; raise the first or lower the \
+                 second",
+            ),
+            (
+                self.http_requests_max == 0 || self.http_body_bytes_max == 0,
+                "HTTP_REQUESTS_MAX or HTTP_BODY_BYTES_MAX is 0: every request would be refused; \
+                 set at least 1",
+            ),
+        ];
+        let first = contradictions.into_iter().find_map(|(is, why)| is.then_some(why));
+        first.map_or(Ok(()), |why| Err(Error::Settings(why)))
+    }
+
     pub(crate) fn shutdown_limit(&self) -> Duration {
         Duration::from_millis(self.shutdown_ms_max)
     }

@@ -38,6 +38,8 @@ enum State {
     New(Instant),
     /// A request is in work.
     Working,
+    /// A request began, and the caller lets its body be waited for.
+    Awaiting(Instant),
     /// The last request was answered.
     Idle(Instant),
 }
@@ -97,6 +99,16 @@ impl Connection {
         Work(self)
     }
 
+    /// The body of its request is waited for: it is silent.
+    pub(crate) fn awaits(&self) {
+        *lock(&self.state) = State::Awaiting(Instant::now());
+    }
+
+    /// Some of the body came.
+    pub(crate) fn goes_on(&self) {
+        *lock(&self.state) = State::Working;
+    }
+
     /// Done when its place is wanted while it is silent, or nothing was asked within this time.
     pub(crate) async fn closed(&self, first_head_max: Duration) {
         let late = async {
@@ -121,7 +133,7 @@ impl Connection {
 
     fn silent_since(&self) -> Option<Instant> {
         match *lock(&self.state) {
-            State::New(since) | State::Idle(since) => Some(since),
+            State::New(since) | State::Idle(since) | State::Awaiting(since) => Some(since),
             State::Working => None,
         }
     }

@@ -23,6 +23,28 @@ pub enum Error {
     /// Two settings do not go together.
     #[error("check the settings: {0}")]
     Settings(&'static str),
+    /// There could be more connections than files.
+    #[error(
+        "check the settings: HTTP_CONNECTIONS_MAX {connections_max} needs {needed} open files, and \
+         the process may have {maximum}: raise `ulimit -Hn` or lower HTTP_CONNECTIONS_MAX"
+    )]
+    OpenFiles {
+        /// As many connections may be open.
+        connections_max: usize,
+        /// For them and everything else.
+        needed: u64,
+        /// What the system allows.
+        maximum: u64,
+    },
+    /// The system says that it allows more open files, and refuses them.
+    #[error("allow {needed} open files")]
+    RaiseFiles {
+        /// As many as were asked for.
+        needed: u64,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The program needs a database and was given none.
     #[error("find database: DATABASE_URL is not set")]
     NoDatabase,

@@ -13,6 +13,7 @@ mod config;
 mod connections;
 mod error;
 mod etag;
+mod files;
 mod json;
 mod metrics;
 mod migrate;
@@ -25,6 +26,7 @@ mod server;
 mod service;
 mod tasks;
 mod telemetry;
+mod turns;
 
 pub use app::streamed;
 pub use body::{Body, BodyStream};

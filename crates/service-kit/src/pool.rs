@@ -16,6 +16,9 @@ const PING: &str = include_str!("../queries/ping.sql");
 /// The oldest server whose behaviour the protocol was proven on.
 const SERVER_VERSION_MIN: i32 = 150_000;
 
+/// `processingTimeout` in `components/`: then a delivery that is still in work comes again.
+const STATEMENT_MS_MAX: u32 = 60_000;
+
 /// How the driver connects to this database under this application name.
 pub(crate) fn connection(name: &str, url: &SecretString) -> Result<tokio_postgres::Config, Error> {
     let mut connection: tokio_postgres::Config =
@@ -33,6 +36,12 @@ pub(crate) async fn open(name: &str, config: &Config, database: &Database) -> Re
         return Err(Error::Settings(
             "DATABASE_STATEMENT_MS_MAX is above HTTP_REQUEST_MS_MAX: statements would outlive the \
              requests that wait for them",
+        ));
+    }
+    if !(1..=STATEMENT_MS_MAX).contains(&database.database_statement_ms_max) {
+        return Err(Error::Settings(
+            "DATABASE_STATEMENT_MS_MAX must be from 1 to 60000: 0 is no limit to the database, and \
+             what takes longer than a sidecar waits for its delivery is delivered again meanwhile",
         ));
     }
     let mut connection = connection(name, url)?;

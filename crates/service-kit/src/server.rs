@@ -93,7 +93,9 @@ impl Server {
             let (app, asked) = (app.clone(), asked.clone());
             async move {
                 let _work = asked.work();
-                app.oneshot(request.map(Body::new)).await
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(asked.clone());
+                app.oneshot(request).await
             }
         });
         let watched = http1::Builder::new()

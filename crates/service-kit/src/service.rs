@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Database, Error, Readiness, Tasks, app, pool,
+    Config, Database, Error, Readiness, Tasks, app, files, pool,
     probes::Probes,
     server::{Limits, Server},
     telemetry::Telemetry,
@@ -36,6 +36,8 @@ pub struct Service {
 impl Service {
     /// Starts telemetry; must be called inside a tokio runtime.
     pub fn start(name: &'static str, config: &Config) -> Result<Self, Error> {
+        config.check()?;
+        files::allow(config.http_connections_max)?;
         let telemetry = Telemetry::start(name, &config.telemetry)?;
         let probes = Probes::new(name, telemetry.registry());
         let (tasks, stop) = (Tasks::default(), CancellationToken::new());

@@ -20,6 +20,8 @@ mod ports;
 mod proxy;
 mod redis;
 mod servers;
+mod sidecar;
+mod slow;
 
 pub use database::{Database, connect};
 pub use eventually::{eventually, within};
@@ -31,3 +33,5 @@ pub use ports::quiet_ports;
 pub use proxy::Proxy;
 pub use redis::RedisServer;
 pub use servers::Servers;
+pub use sidecar::{Sidecar, Sidecars};
+pub use slow::{Manner, Slow, allow_connections};

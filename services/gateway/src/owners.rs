@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus::{Bus, Peer, Transport};
 
-use crate::Settings;
+use crate::{Settings, view};
 
 pub(crate) const PRODUCT: &str = "/api/v1/products/{sku}";
 pub(crate) const PRODUCTS_IMPORT: &str = "/api/v1/products/import";
@@ -29,12 +29,33 @@ pub(crate) const SEARCH: &str = "/api/v1/search";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request would end before its answer may come, and nobody would be told who was late.
-    #[error("limit answers to {answer_ms} ms: must be less than the {request_ms} ms of a request")]
+    #[error(
+        "limit answers to {answer_ms} ms: ANSWER_MS_MAX must be below HTTP_REQUEST_MS_MAX {request_ms}"
+    )]
     Limits {
         /// What a service behind may take.
         answer_ms: u64,
         /// What a request may take here.
         request_ms: u64,
+    },
+    /// An owner of a part would never be given up before its whole answer is.
+    #[error("limit parts to {part_ms} ms: PART_MS_MAX must not be above ANSWER_MS_MAX {answer_ms}")]
+    Parts {
+        /// What an owner may take where a copy is at hand.
+        part_ms: u64,
+        /// What it may take where none is.
+        answer_ms: u64,
+    },
+    /// What is asked for less often than answers may be old is never known to be fresh.
+    #[error(
+        "ask every {sync_ms} ms: SYNC_INTERVAL_MS must be below the {bound_ms} ms for which an \
+             answer is fresh"
+    )]
+    Sync {
+        /// Between two questions.
+        sync_ms: u64,
+        /// As long ago may be what a fresh answer shows.
+        bound_ms: u128,
     },
 }
 
@@ -73,6 +94,14 @@ impl Owners {
             (settings.answer_ms_max, settings.service.http_request_ms_max);
         if answer_ms >= request_ms {
             return Err(Error::Limits { answer_ms, request_ms });
+        }
+        let part_ms = settings.part_ms_max;
+        if part_ms > answer_ms {
+            return Err(Error::Parts { part_ms, answer_ms });
+        }
+        let (sync_ms, bound_ms) = (settings.inbox.sync_interval_ms, view::BOUND.as_millis());
+        if u128::from(sync_ms) >= bound_ms {
+            return Err(Error::Sync { sync_ms, bound_ms });
         }
         let owner = |name, url: &str, routes| {
             let direct = bus.direct(url);

@@ -39,7 +39,7 @@ use crate::namespace::Standing;
 use crate::owners::Owner;
 
 /// So far may an answer that is called fresh lie behind its owners.
-const BOUND: Duration = Duration::from_secs(1);
+pub(crate) const BOUND: Duration = Duration::from_secs(1);
 /// What is found this much before the bound is read anew, so that it is still fresh when it is
 /// answered.
 const MARGIN: Duration = Duration::from_millis(100);

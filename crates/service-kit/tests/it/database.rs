@@ -54,7 +54,17 @@ async fn a_service_without_a_database_url_says_so() {
 
 #[tokio::test]
 async fn settings_that_do_not_go_together_are_refused() {
-    let args = ["--database-url", "postgres://nowhere/none", "--http-request-ms-max", "9999"];
-    let error = open(&args).await.unwrap_err();
-    assert!(chain(&error).starts_with("check the settings: "), "{}", chain(&error));
+    for setting in [
+        "--http-request-ms-max=9999",
+        "--database-statement-ms-max=0",
+        "--database-statement-ms-max=60001",
+    ] {
+        let args = ["--database-url", "postgres://nowhere/none", setting];
+        let args = [
+            &args[..],
+            &["--http-request-ms-max=70000"][..usize::from(setting.ends_with("60001"))],
+        ];
+        let error = open(&args.concat()).await.unwrap_err();
+        assert!(chain(&error).starts_with("check the settings: "), "{}", chain(&error));
+    }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use service_kit::{Service, chain};
+use service_kit::{Service, chain, streamed};
 use tokio::sync::Notify;
 
 use crate::world::{Running, config};
@@ -51,7 +51,8 @@ async fn a_failed_task_ends_the_service_after_requests_and_before_tasks_are_gone
 
 #[tokio::test]
 async fn a_request_that_never_ends_is_cut_at_the_limit() {
-    let service = Service::start("sample", &config(&["--shutdown-ms-max", "50"])).unwrap();
+    let limits = config(&["--shutdown-ms-max", "50", "--http-request-ms-max", "50"]);
+    let service = Service::start("sample", &limits).unwrap();
     let stop = service.stop();
     let entered = Arc::new(Notify::new());
     let enter = Arc::clone(&entered);
@@ -59,7 +60,9 @@ async fn a_request_that_never_ends_is_cut_at_the_limit() {
         enter.notify_one();
         std::future::pending::<&str>().await
     });
-    let service = Running::start(service, Router::new().route("/never", never)).await;
+    // Only a stream may take longer than a request.
+    let routes = streamed(Router::new().route("/never", never));
+    let service = Running::start(service, routes).await;
     let failing = async {
         entered.notified().await;
         stop.cancel();

@@ -2,6 +2,7 @@
 
 mod database;
 mod ending;
+mod faults;
 mod migrating;
 mod serving;
 mod streams;

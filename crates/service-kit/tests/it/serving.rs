@@ -9,6 +9,7 @@ use axum::{
 };
 use opentelemetry::trace::TraceContextExt as _;
 use service_kit::{Json, Problem, Service};
+use testkit::eventually;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -171,9 +172,60 @@ async fn a_request_that_takes_too_long_is_given_up() {
     assert_eq!(problem(service.get("/never").await).await.code, "timeout");
 }
 
+#[test]
+fn settings_that_contradict_each_other_are_refused_with_what_to_set() {
+    for (args, named) in [
+        (["--shutdown-ms-max", "14999"], "SHUTDOWN_MS_MAX"),
+        (["--http-request-ms-max", "15001"], "HTTP_REQUEST_MS_MAX"),
+        (["--http-first-head-ms-max", "120001"], "HTTP_FIRST_HEAD_MS_MAX"),
+        (["--http-requests-max", "0"], "HTTP_REQUESTS_MAX"),
+        (["--http-body-bytes-max", "0"], "HTTP_BODY_BYTES_MAX"),
+        (["--http-connections-max", "1000000000000"], "HTTP_CONNECTIONS_MAX"),
+    ] {
+        let said = Service::start("sample", &config(&args)).unwrap_err().to_string();
+        assert!(said.contains(named), "{args:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_awaited_take_nobodys_turn() {
+    let service = started(&["--http-requests-max", "1"]).await;
+    let half = "PUT /echo HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+                content-length: 13\r\n\r\n{\"name\":";
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(service.address).await.unwrap();
+        stream.write_all(half.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    // Each may still be on its way into its handler, where it holds the turn for a moment.
+    eventually("others are served", async || {
+        Ok(service.get("/hello/a").await.status() == StatusCode::OK)
+    })
+    .await;
+    for stream in &mut slow {
+        stream.write_all(b"\"me\"}").await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, *b"HTTP/1.1 200");
+    }
+}
+
+#[tokio::test]
+async fn an_awaited_body_makes_room_where_connections_are_scarce() {
+    let service = started(&["--http-connections-max", "1"]).await;
+    let mut slow = TcpStream::connect(service.address).await.unwrap();
+    let half = "PUT /echo HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+                content-length: 13\r\n\r\n{\"name\":";
+    slow.write_all(half.as_bytes()).await.unwrap();
+    let mut healthy = TcpStream::connect(service.address).await.unwrap();
+    exchange(&mut healthy).await;
+    assert!(is_closed(&mut slow).await);
+}
+
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
-    let service = started(&["--http-idle-ms-max", "20"]).await;
+    let service = started(&["--http-idle-ms-max", "20", "--http-first-head-ms-max", "20"]).await;
     let mut silent = TcpStream::connect(service.address).await.unwrap();
     assert!(is_closed(&mut silent).await, "the connection is still open");
 }
