@@ -14,7 +14,8 @@ pub struct Config {
     /// then read the feed alone)
     #[arg(long, env = "TRANSPORT", default_value = "dapr")]
     pub transport: Transport,
-    /// Redis for streams, as `redis://:<password>@<host>:<port>`; required with transport redis
+    /// Redis for streams, as `redis://:<password>@<host>:<port>`; required with transport redis,
+    /// and with transport dapr only looked at: one that would drop streams is refused
     #[arg(long, env = "REDIS_URL", hide_env_values = true, required_if_eq("transport", "redis"))]
     pub redis_url: Option<SecretString>,
     /// HTTP port of this service's sidecar
@@ -23,6 +24,10 @@ pub struct Config {
     /// gRPC port of this service's sidecar
     #[arg(long, env = "DAPR_GRPC_PORT", default_value_t = 50001)]
     pub dapr_grpc_port: u16,
+    /// Port of this service's sidecar for its metrics; where it is known, a sidecar that would not
+    /// try deliveries again is refused
+    #[arg(long, env = "DAPR_METRICS_PORT")]
+    pub dapr_metrics_port: Option<u16>,
     /// What this service shows to its sidecar; required with transport dapr
     #[arg(
         long,

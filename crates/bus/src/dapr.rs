@@ -1,6 +1,7 @@
 //! The transport through a Dapr sidecar on this host.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::time::Duration;
 
 use ::dapr::client::ApiTokenInterceptor;
@@ -14,7 +15,8 @@ use tonic::transport::{Channel, Endpoint};
 
 use contracts::{Lane, MEDIA_TYPE, Stream};
 
-use crate::{Config, Error, Peer, peer};
+use crate::redis::Redis;
+use crate::{Config, Error, Peer, Unfit, fitness, peer};
 
 /// Longer than the sidecar's own tries towards its broker; after it the outcome is unknown.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +31,9 @@ pub(crate) struct Dapr {
     http: reqwest::Client,
     base: String,
     token: SecretString,
+    metrics_port: Option<u16>,
+    /// The sidecar's broker, where it is known.
+    broker: Option<Redis>,
 }
 
 impl Dapr {
@@ -38,7 +43,10 @@ impl Dapr {
         let interceptor = ApiTokenInterceptor::new(Some(token.expose_secret().to_owned()));
         let channel = channel(config.dapr_grpc_port);
         let base = format!("http://127.0.0.1:{}/v1.0", config.dapr_http_port);
-        Ok(Self { client: DaprClient::with_interceptor(channel, interceptor), http, base, token })
+        let client = DaprClient::with_interceptor(channel, interceptor);
+        let broker = config.redis_url.as_ref().map(|url| Redis::new(Some(url), "look"));
+        let (metrics_port, broker) = (config.dapr_metrics_port, broker.transpose()?);
+        Ok(Self { client, http, base, token, metrics_port, broker })
     }
 
     pub(crate) async fn publish(
@@ -65,6 +73,41 @@ impl Dapr {
         let health = self.http.get(format!("{}/healthz/outbound", self.base));
         let answer = health.timeout(READY_TIMEOUT).send().await;
         answer.is_ok_and(|answer| answer.status() == StatusCode::NO_CONTENT)
+    }
+
+    /// What is wrong with sidecar or broker, as soon as they answer; never done where nothing is.
+    pub(crate) async fn unfit(&self) -> Unfit {
+        let broker = async {
+            match &self.broker {
+                Some(broker) => broker.unfit().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            unfit = self.without_retries() => unfit,
+            unfit = broker => unfit,
+        }
+    }
+
+    async fn without_retries(&self) -> Unfit {
+        let Some(port) = self.metrics_port else { return pending().await };
+        loop {
+            // What it has not read yet when its metrics open, it has when it is ready.
+            if self.ready().await
+                && let Ok(metrics) = self.metrics(port).await
+            {
+                return match fitness::sidecar(&metrics) {
+                    Err(unfit) => unfit,
+                    Ok(()) => pending().await,
+                };
+            }
+            tokio::time::sleep(fitness::LOOK_PAUSE).await;
+        }
+    }
+
+    async fn metrics(&self, port: u16) -> reqwest::Result<String> {
+        let ask = self.http.get(format!("http://127.0.0.1:{port}/metrics"));
+        ask.timeout(READY_TIMEOUT).send().await?.error_for_status()?.text().await
     }
 
     pub(crate) fn peer(&self, app_id: &str) -> Peer {

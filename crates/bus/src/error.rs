@@ -4,6 +4,8 @@ use std::error;
 
 use contracts::Stream;
 
+use crate::Unfit;
+
 /// A failure of the bus, towards whoever publishes or connects.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -19,6 +21,9 @@ pub enum Error {
     /// `REDIS_URL` cannot be used; its text holds a password, so none of it is repeated.
     #[error("read REDIS_URL")]
     RedisUrl(#[source] redis::RedisError),
+    /// Broker or sidecar would lose deliveries in silence.
+    #[error("check what carries envelopes")]
+    Unfit(#[from] Unfit),
     /// A loop that reads streams failed, which it never does for want of a broker.
     #[error("read the streams of the broker")]
     Reading(#[source] tokio::task::JoinError),

@@ -44,6 +44,7 @@ mod config;
 mod dapr;
 mod delivery;
 mod error;
+mod fitness;
 mod memory;
 mod peer;
 mod redis;
@@ -61,6 +62,7 @@ use contracts::{Lane, Stream, Topic};
 pub use crate::config::{Config, Transport};
 pub use crate::delivery::{Delivery, Handler, Verdict};
 pub use crate::error::Error;
+pub use crate::fitness::Unfit;
 pub use crate::memory::{Fault, Memory};
 pub use crate::peer::Peer;
 
@@ -151,7 +153,8 @@ impl Bus {
         self.subscriptions.set(topic, handler);
     }
 
-    /// Brings deliveries to the handlers until `stop` is cancelled, and ends soon after it.
+    /// Brings deliveries to the handlers until `stop` is cancelled, and ends soon after it; ends
+    /// with an error where broker or sidecar would lose deliveries in silence, see [`Unfit`].
     ///
     /// Every service runs it, once: only some transports have something to do in it.
     pub fn run(
@@ -163,7 +166,11 @@ impl Bus {
             match link {
                 Link::Redis(redis) => redis.run(subscriptions, stop).await,
                 // A sidecar calls the routes, and the hub the handlers.
-                Link::Dapr(_) | Link::Memory(_) | Link::None => {
+                Link::Dapr(sidecar) => tokio::select! {
+                    () = stop.cancelled() => Ok(()),
+                    unfit = sidecar.unfit() => Err(unfit.into()),
+                },
+                Link::Memory(_) | Link::None => {
                     stop.cancelled().await;
                     Ok(())
                 }

@@ -13,10 +13,11 @@ mod link;
 mod reading;
 
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::redis::{Client, Cmd, Value};
+use ::redis::{Client, Cmd, ErrorKind, ServerErrorKind, Value};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,8 @@ use contracts::{Lane, Stream};
 
 use self::link::Link;
 use self::reading::Reading;
-use crate::Error;
 use crate::delivery::Subscriptions;
+use crate::{Error, Unfit, fitness};
 
 /// Dialling included; after it the outcome is unknown.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -62,6 +63,27 @@ impl Redis {
         Ok(())
     }
 
+    /// What is wrong with the broker, as soon as it answers; never done where nothing is.
+    pub(crate) async fn unfit(&self) -> Unfit {
+        let mut info = Cmd::new();
+        info.arg("INFO").arg("memory");
+        loop {
+            match self.link.ask::<String>(&info, READY_TIMEOUT).await {
+                Ok(told) => {
+                    return match fitness::streams(&told) {
+                        Err(unfit) => unfit,
+                        Ok(()) => pending().await,
+                    };
+                }
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                    tracing::warn!("this Redis does not tell whether it may drop streams");
+                    return pending().await;
+                }
+                Err(_) => tokio::time::sleep(fitness::LOOK_PAUSE).await,
+            }
+        }
+    }
+
     pub(crate) async fn ready(&self) -> bool {
         let mut ping = Cmd::new();
         self.link.ask::<Value>(ping.arg("PING"), READY_TIMEOUT).await.is_ok()
@@ -77,6 +99,7 @@ impl Redis {
         let mut loops = JoinSet::new();
         let mut changes = subscriptions.changes();
         let mut read = Vec::new();
+        let mut unfit = std::pin::pin!(self.unfit());
         loop {
             for topic in subscriptions.topics() {
                 if read.contains(&topic) {
@@ -92,6 +115,7 @@ impl Redis {
             }
             tokio::select! {
                 () = stop.cancelled() => break,
+                unfit = &mut unfit => return Err(unfit.into()),
                 // Closed only with the last bus, and this loop holds one.
                 _ = changes.changed() => {}
                 Some(ended) = loops.join_next() => ended.map_err(Error::Reading)?,

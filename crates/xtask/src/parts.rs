@@ -180,9 +180,12 @@ impl Parts<'_> {
             command
                 .env("DAPR_HTTP_PORT", port("http")?.to_string())
                 .env("DAPR_GRPC_PORT", port("grpc")?.to_string())
+                .env("DAPR_METRICS_PORT", port("metrics")?.to_string())
                 .env("DAPR_API_TOKEN", self.sidecar_token(service)?);
         }
-        if self.plan.transport == Transport::Redis {
+        // Beside a sidecar the relay only looks whether this Redis may carry streams.
+        let is_relay = self.plan.transport == Transport::Dapr && service.name == "relay";
+        if self.plan.transport == Transport::Redis || is_relay {
             let url = self.secrets.redis.as_ref().context("Redis has no address")?;
             command.env("REDIS_URL", self.along(url, service.name, "redis")?);
         }
@@ -331,6 +334,6 @@ mod tests {
         let ours = flags(include_str!("parts.rs"));
         assert!(ours.contains(&("app-id", None)));
         assert!(ours.contains(&("read-buffer-size", Some("64Ki"))));
-        assert_eq!(flags(include_str!("../../bus/tests/it/sidecar.rs")), ours);
+        assert_eq!(flags(include_str!("../../testkit/src/sidecar.rs")), ours);
     }
 }

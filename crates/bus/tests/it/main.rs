@@ -5,6 +5,7 @@
 mod components;
 mod conformance;
 mod dapr;
+mod fitness;
 mod memory;
 mod redis;
 mod routes;

@@ -169,6 +169,7 @@ pub(crate) fn direct(redis_url: &str, name: &str) -> Result<Bus, bus::Error> {
         redis_url: Some(SecretString::from(redis_url)),
         dapr_http_port: 1,
         dapr_grpc_port: 1,
+        dapr_metrics_port: None,
         dapr_api_token: None,
         app_api_token: SecretString::from(APP_TOKEN),
     };
