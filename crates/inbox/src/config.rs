@@ -16,6 +16,8 @@ const RELAY_URL: &str = "RELAY_URL_";
 const SYNC_INTERVAL_MS: u64 = 300;
 const FEED_LIMIT: u32 = 1_000;
 const PAGE_LIMIT: u32 = 1_000;
+/// No relay answers with more.
+const ANSWER_ROWS_MAX: i64 = 5_000;
 const JOURNAL_DAYS: u32 = 7;
 
 /// How this service follows its sources.
@@ -41,9 +43,11 @@ pub struct Config {
     pub sync_interval_ms: u64,
     /// Most changes in one answer of a feed
     #[arg(long, env = "FEED_LIMIT", default_value_t = FEED_LIMIT)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=ANSWER_ROWS_MAX))]
     pub feed_limit: u32,
     /// Most rows in one page of a snapshot, which is applied in one transaction
     #[arg(long, env = "PAGE_LIMIT", default_value_t = PAGE_LIMIT)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=ANSWER_ROWS_MAX))]
     pub page_limit: u32,
     /// Days for which it is kept what became of each batch of changes and when each sink had
     /// noticed it; what is older cannot be told when somebody asks where a change is
@@ -206,6 +210,15 @@ mod tests {
         }
         let fine = ["test", "--relay-url=shop=http://relay:8085"];
         assert!(Arguments::try_parse_from(fine).is_ok());
+    }
+
+    #[test]
+    fn limits_that_no_answer_could_keep_are_refused_at_the_start() {
+        for wrong in ["--feed-limit=0", "--feed-limit=5001", "--page-limit=0", "--page-limit=9999"]
+        {
+            assert!(Arguments::try_parse_from(["test", wrong]).is_err(), "{wrong}");
+        }
+        assert!(Arguments::try_parse_from(["test", "--feed-limit=5000"]).is_ok());
     }
 
     #[test]

@@ -52,6 +52,14 @@ pub enum Error {
         /// The problem's code, or `none` where the answer was no problem.
         code: String,
     },
+    /// The relay's answer does not end.
+    #[error("ask {peer}: the answer is longer than {max} bytes")]
+    TooLong {
+        /// Who was asked.
+        peer: String,
+        /// As much is read.
+        max: usize,
+    },
     /// The relay's answer cannot be read.
     #[error("read the answer of {peer} on {stream}: {reason}")]
     UnreadableAnswer {
@@ -102,6 +110,7 @@ impl Error {
             | Self::TimedOut(_)
             | Self::Call { .. }
             | Self::Refused { .. }
+            | Self::TooLong { .. }
             | Self::UnreadableAnswer { .. }
             | Self::Config(_)
             | Self::Topic(_)

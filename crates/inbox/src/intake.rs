@@ -1,7 +1,7 @@
 //! One stream inside this process: who may apply it now, who waits for it, what was delivered.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use contracts::Stream;
@@ -19,6 +19,8 @@ pub(crate) struct Intake {
     pub(crate) moved: Notify,
     /// Wakes the reader.
     pub(crate) wake: Notify,
+    /// Set by the first batch that fails, until the reader has got past it.
+    is_failing: AtomicBool,
     duplicates: AtomicI64,
     left_to_reader: AtomicI64,
     unreadable: AtomicI64,
@@ -31,10 +33,26 @@ impl Intake {
             turn: tokio::sync::Mutex::new(()),
             moved: Notify::new(),
             wake: Notify::new(),
+            is_failing: AtomicBool::new(false),
             duplicates: AtomicI64::new(0),
             left_to_reader: AtomicI64::new(0),
             unreadable: AtomicI64::new(0),
         }
+    }
+
+    /// A batch failed: until the reader is past it, a push would only fail again, and keep the
+    /// streams that share its road waiting meanwhile.
+    pub(crate) fn fails(&self) {
+        self.is_failing.store(true, Ordering::Relaxed);
+    }
+
+    /// What failed has been applied.
+    pub(crate) fn works(&self) {
+        self.is_failing.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
     }
 
     pub(crate) fn duplicate(&self) {

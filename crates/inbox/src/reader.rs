@@ -65,9 +65,13 @@ async fn follow<P: Projection>(
     let mut failures = 0;
     while !stop.is_cancelled() {
         match follower.read_on(&intake).await {
-            Ok(Turn::Read) => failures = 0,
+            Ok(Turn::Read) => {
+                failures = 0;
+                intake.works();
+            }
             Ok(Turn::Idle) => {
                 failures = 0;
+                intake.works();
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = intake.wake.notified() => {}

@@ -21,6 +21,8 @@ use crate::{Error, Projection, trace};
 
 /// Below the time that the sidecar's resiliency file gives a delivery.
 const PUSH_TIMEOUT: Duration = Duration::from_millis(450);
+/// Far more than a relay packs: one transaction must end in a push's time.
+const PUSH_CHANGES_MAX: usize = 5_000;
 /// How long an early push waits for the one before it, which another replica may hold.
 const EARLY_WAIT: Duration = Duration::from_millis(20);
 /// How often it looks meanwhile; moves in this process wake it at once.
@@ -61,6 +63,9 @@ impl<P: Projection> Follower<P> {
         let taken = if self.pipeline.careful.is_on() {
             // Only the reader applies after an unclean stop: it never gives up half-way.
             Ok(Err(Error::TimedOut("wait for an unclean stop to be cleared up")))
+        } else if intake.is_failing() {
+            // The sidecar brings all topics of a lane one after another.
+            Ok(Err(Error::TimedOut("wait for a batch that failed")))
         } else {
             timeout(PUSH_TIMEOUT, self.push(&intake, &envelope)).instrument(span).await
         };
@@ -74,10 +79,13 @@ impl<P: Projection> Follower<P> {
                 self.leave(&intake);
                 self.sync.notify_one();
             }
-            Ok(Ok(Taken::Early | Taken::Elsewhere | Taken::Standing(_))) | Err(_) => {
+            Ok(Ok(Taken::Early | Taken::Elsewhere | Taken::Standing(_))) => self.leave(&intake),
+            Err(_) => {
+                intake.fails();
                 self.leave(&intake);
             }
             Ok(Err(error)) => {
+                intake.fails();
                 let (stream, error) = (&intake.stream, chain(&error));
                 tracing::debug!(%stream, error, "a push is left to the reader");
                 self.leave(&intake);
@@ -89,6 +97,10 @@ impl<P: Projection> Follower<P> {
     fn read<'a>(&self, delivery: &'a Delivery) -> Result<Envelope<'a>, String> {
         let envelope = Envelope::parse(&delivery.body).map_err(|error| chain(&error))?;
         self.misplaced(&delivery.stream, &envelope.header)?;
+        let changes = envelope.changes.len();
+        if changes > PUSH_CHANGES_MAX {
+            return Err(format!("it has {changes} changes, and at most {PUSH_CHANGES_MAX} travel"));
+        }
         Ok(envelope)
     }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bus::{Bus, Peer, Transport};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use contracts::calls::{FeedResponse, SnapshotResponse, SyncRequest, SyncResponse};
 use contracts::{Problem, Source, Stream, Topic};
+use futures::StreamExt as _;
 use http::Method;
 use protocol::reader::Position;
 use reqwest::RequestBuilder;
@@ -16,6 +17,9 @@ use crate::{Config, Error};
 
 /// Every answer ends at 1 MiB, so whatever takes longer than this is not coming.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The sidecar's own limit, and four times what a relay packs: what is longer is no answer.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// The relay of one source.
 #[derive(Debug, Clone)]
@@ -92,7 +96,16 @@ impl Relay {
         let failed = |source| Error::Call { peer: self.name().to_owned(), source };
         let answer = request.timeout(ANSWER_TIMEOUT).send().await.map_err(failed)?;
         let status = answer.status();
-        let body = answer.bytes().await.map_err(failed)?;
+        let mut body = BytesMut::new();
+        let mut pieces = answer.bytes_stream();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(failed)?;
+            if body.len().saturating_add(piece.len()) > ANSWER_BYTES_MAX {
+                return Err(Error::TooLong { peer: self.name().to_owned(), max: ANSWER_BYTES_MAX });
+            }
+            body.extend_from_slice(&piece);
+        }
+        let body = body.freeze();
         if status.is_success() {
             return Ok(body);
         }

@@ -211,6 +211,37 @@ async fn an_unreadable_answer_of_the_feed_moves_nothing() -> anyhow::Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_the_feed_beyond_the_limit_is_given_up_and_asked_for_again()
+-> anyhow::Result<()> {
+    let (world, _run) = World::serving("endless").await?;
+    world.origin.silence();
+    world.origin.put("A", Some(&item("a", 1)));
+    world.origin.garble([" ".repeat(5 << 20)]);
+    world.origin.speak();
+    world.at_head().await;
+    assert_eq!(world.number("select count(*) from inbox.unreadable").await?, 0);
+    assert_eq!(world.copied().await?, world.origin.living());
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_with_too_many_changes_is_kept_and_left_to_the_reader() -> anyhow::Result<()> {
+    let (world, _run) = World::serving("crowded").await?;
+    world.origin.silence();
+    for number in 0..5_001 {
+        world.origin.put(&format!("K{number}"), Some(&item("k", 1)));
+    }
+    world.push(1, 5_001).await;
+    assert_eq!(world.hub.given_up(), 0, "it is answered with success");
+    let kept = "select count(*) from inbox.unreadable where body_bytes > 500000";
+    assert_eq!(world.number(kept).await?, 1);
+    world.origin.speak();
+    world.at_head().await;
+    assert_eq!(world.copied().await?.len(), 5_001);
+    world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_the_source_does_not_name_is_only_asked_for() -> anyhow::Result<()> {
     let mut world = World::new("unheard-of").await?;
     let config = Config { sync_interval_ms: 60_000, ..world.config() };
@@ -328,6 +359,23 @@ async fn a_push_that_takes_too_long_is_answered_and_left_to_the_reader() -> anyh
     world.until(1, "select count(*) from inbox.journal where via = 'feed'").await;
     assert_eq!(world.number("select applied::bigint from copy.items").await?, 1);
     world.balanced().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_hangs_holds_up_the_road_of_its_pushes_once() -> anyhow::Result<()> {
+    let (world, run) = World::serving("held-up").await?;
+    world.origin.put("A", Some(&item("a", 15)));
+    world.push(1, 1).await;
+    let start = Instant::now();
+    for number in 2..8 {
+        world.origin.put("B", Some(&item("b", 1)));
+        world.push(number, number).await;
+    }
+    // Six that waited for their turn would take 2.7 s.
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    assert_eq!(world.hub.given_up(), 0, "they are answered with success");
+    run.kill();
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
