@@ -7,6 +7,7 @@ mod cases;
 mod commands;
 mod costs;
 mod deliveries;
+mod faults;
 mod fresh;
 mod origin;
 mod pace;

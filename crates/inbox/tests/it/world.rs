@@ -240,37 +240,7 @@ impl World {
 
     /// Recomputes the books from journal and cases, whatever the counters say.
     pub(crate) async fn balanced(&self) -> anyhow::Result<()> {
-        let row = self
-            .pool
-            .get()
-            .await?
-            .query_one(
-                "select count(*) as streams, count(*) filter (where pn - start = numbers
-                        and pn - start = j_applied + j_stale + j_cases
-                        and applied = j_applied and stale = j_stale
-                        and open_cases = open and superseded = overtaken) as balanced
-                 from inbox.position join inbox.topic using (topic)
-                 left join lateral (
-                     select coalesce(sum(last - first + 1), 0) as numbers,
-                         coalesce(sum(j.applied), 0) as j_applied,
-                         coalesce(sum(cardinality(j.stale)), 0) as j_stale,
-                         coalesce(sum(cardinality(cases)), 0) as j_cases
-                     from inbox.journal as j
-                     where j.stream = position.stream and j.rebuild = topic.rebuild
-                 ) as j on true
-                 left join lateral (
-                     select count(*) filter (where state = 'open') as open,
-                         count(*) filter (where state = 'superseded') as overtaken
-                     from inbox.cases as c
-                     where c.stream = position.stream and c.rebuild = topic.rebuild
-                         and c.pn is not null
-                 ) as c on true",
-                &[],
-            )
-            .await?;
-        let (streams, balanced): (i64, i64) = (row.try_get("streams")?, row.try_get("balanced")?);
-        anyhow::ensure!(streams == balanced, "{balanced} of {streams} streams balance");
-        Ok(())
+        balanced(&self.pool).await
     }
 
     /// What the copy holds: key and version.
@@ -279,4 +249,38 @@ impl World {
         let rows = self.pool.get().await?.query(sql, &[]).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
+}
+
+/// Recomputes the books of a consumer from journal and cases, whatever its counters say.
+pub(crate) async fn balanced(pool: &Pool) -> anyhow::Result<()> {
+    let row = pool
+        .get()
+        .await?
+        .query_one(
+            "select count(*) as streams, count(*) filter (where pn - start = numbers
+                    and pn - start = j_applied + j_stale + j_cases
+                    and applied = j_applied and stale = j_stale
+                    and open_cases = open and superseded = overtaken) as balanced
+             from inbox.position join inbox.topic using (topic)
+             left join lateral (
+                 select coalesce(sum(last - first + 1), 0) as numbers,
+                     coalesce(sum(j.applied), 0) as j_applied,
+                     coalesce(sum(cardinality(j.stale)), 0) as j_stale,
+                     coalesce(sum(cardinality(cases)), 0) as j_cases
+                 from inbox.journal as j
+                 where j.stream = position.stream and j.rebuild = topic.rebuild
+             ) as j on true
+             left join lateral (
+                 select count(*) filter (where state = 'open') as open,
+                     count(*) filter (where state = 'superseded') as overtaken
+                 from inbox.cases as c
+                 where c.stream = position.stream and c.rebuild = topic.rebuild
+                     and c.pn is not null
+             ) as c on true",
+            &[],
+        )
+        .await?;
+    let (streams, balanced): (i64, i64) = (row.try_get("streams")?, row.try_get("balanced")?);
+    anyhow::ensure!(streams == balanced, "{balanced} of {streams} streams balance");
+    Ok(())
 }
