@@ -46,9 +46,11 @@ mod delivery;
 mod error;
 mod fitness;
 mod memory;
+pub mod metrics;
 mod peer;
 mod redis;
 mod routes;
+pub mod trace;
 
 use std::sync::Arc;
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::HeaderName;
-use opentelemetry::trace::TraceContextExt as _;
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret as _, SecretString};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::trace;
 
 pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("dapr-api-token");
 const TRACE_HEADER: HeaderName = HeaderName::from_static("traceparent");
@@ -56,8 +56,8 @@ impl Peer {
         if let Some(token) = &self.token {
             request = request.header(TOKEN_HEADER, token.expose_secret());
         }
-        if let Some(trace) = current_trace() {
-            request = request.header(TRACE_HEADER, trace);
+        if let Some(trace) = trace::current() {
+            request = request.header(TRACE_HEADER, trace.as_str());
         }
         request
     }
@@ -80,19 +80,11 @@ pub(crate) fn is_token(token: &SecretString) -> bool {
     !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn current_trace() -> Option<String> {
-    let context = tracing::Span::current().context();
-    let span = context.span().span_context().clone();
-    span.is_valid().then(|| {
-        let flags = span.trace_flags().to_u8();
-        format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id())
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
     use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::cache::{Fill, Lease as Token, Vector, Version};
 use redis::Script;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::connection::Connection;
@@ -108,6 +109,11 @@ impl Cache {
     ///
     /// After an error any of them may have been carried out or not: give all of them again.
     pub async fn invalidate(&self, all: &[Invalidation]) -> Result<u64, Error> {
+        let span = tracing::info_span!("cache.invalidate", count = all.len());
+        self.invalidate_in_parts(all).instrument(span).await
+    }
+
+    async fn invalidate_in_parts(&self, all: &[Invalidation]) -> Result<u64, Error> {
         let mut ended = 0;
         for some in all.chunks(INVALIDATIONS_MAX) {
             let mut call = self.0.invalidate.prepare_invoke();

@@ -30,6 +30,12 @@ impl TraceContext {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether somebody records it: the last bit of its flags.
+    pub fn is_sampled(&self) -> bool {
+        let flags = self.0.rsplit('-').next().and_then(|flags| u8::from_str_radix(flags, 16).ok());
+        flags.is_some_and(|flags| flags & 1 == 1)
+    }
 }
 
 fn is_hex(raw: &str, len: usize) -> bool {
@@ -63,6 +69,16 @@ impl fmt::Display for TraceContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trace_is_recorded_where_the_last_bit_of_its_flags_says_so() {
+        let flagged = |flags: &str| {
+            let text = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+            TraceContext::parse(&text).unwrap().is_sampled()
+        };
+        assert!(flagged("01") && flagged("0b") && flagged("ff"));
+        assert!(!flagged("00") && !flagged("0a") && !flagged("10"));
+    }
 
     #[test]
     fn only_a_well_formed_traceparent_is_accepted() {

@@ -118,6 +118,11 @@ impl Error {
         }
     }
 
+    /// Whether the source said what nobody can read.
+    pub(crate) const fn is_unreadable_answer(&self) -> bool {
+        matches!(self, Self::UnreadableAnswer { .. })
+    }
+
     pub(crate) fn unreadable_answer(
         peer: &str,
         stream: &Stream,

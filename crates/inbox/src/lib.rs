@@ -50,6 +50,7 @@ mod config;
 mod error;
 mod follower;
 mod fresh;
+mod gauges;
 mod held;
 mod intake;
 mod journal;
@@ -66,7 +67,7 @@ mod source;
 mod status;
 mod store;
 mod sync;
-mod trace;
+mod traced;
 mod trail;
 mod transaction;
 

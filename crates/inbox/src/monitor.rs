@@ -10,7 +10,9 @@ use protocol::fresh::{Clean, Sight as Settled};
 use protocol::reader::{Cause, Goal, Phase, Position};
 use tokio::sync::{Notify, watch};
 
+use crate::gauges;
 use crate::store::Copy;
+use crate::traced::TracedBatches;
 
 /// Shared by everything in a process that follows sources; clones are one.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +24,10 @@ struct Shared {
     consumer: OnceLock<String>,
     topics: Mutex<BTreeMap<Topic, Watched>>,
     marks: watch::Sender<u64>,
+    /// The newest recorded batches that marked keys dirty, for whoever cleans them.
+    traced: Mutex<TracedBatches>,
+    /// By sink how many keys were dirty when they were read last.
+    dirty: Mutex<BTreeMap<&'static str, u64>>,
     /// Counts commits of this process that moved a position.
     moves: watch::Sender<u64>,
     asked: Notify,
@@ -41,6 +47,8 @@ impl Default for Shared {
             consumer: OnceLock::new(),
             topics: Mutex::default(),
             marks: watch::Sender::default(),
+            traced: Mutex::default(),
+            dirty: Mutex::default(),
             moves: watch::Sender::default(),
             asked: Notify::default(),
             sinks: Mutex::default(),
@@ -117,6 +125,25 @@ impl Watched {
                 since.elapsed().as_secs_f64()
             }
         }
+    }
+
+    /// Since the last answer of its source with which it was equal.
+    fn age(&self) -> Duration {
+        let heard = self.answered.unwrap_or(self.entered).elapsed();
+        let behind = self.streams.values().filter(|sight| !sight.is_at_head());
+        let since = behind.map(|sight| sight.caught_up.unwrap_or(self.entered).elapsed());
+        since.chain([heard]).max().unwrap_or_default()
+    }
+
+    /// How many changes its source has and it has not.
+    fn missing(&self) -> u64 {
+        let streams = self.streams.values();
+        let missing = streams.filter_map(|sight| {
+            let (head, _) = sight.head?;
+            let stands = sight.position.map_or(0, |position| position.pn.get());
+            Some(head.get().saturating_sub(stands).max(0).unsigned_abs())
+        });
+        missing.sum()
     }
 
     /// A call that started then was answered; it counts only for a copy that serves.
@@ -234,7 +261,10 @@ impl Monitor {
     }
 
     pub(crate) fn enter(&self, consumer: &str, topic: &Topic) {
-        self.0.consumer.get_or_init(|| consumer.to_owned());
+        self.0.consumer.get_or_init(|| {
+            gauges::watch(self);
+            consumer.to_owned()
+        });
         self.topics().insert(topic.clone(), Watched::new());
     }
 
@@ -317,6 +347,29 @@ impl Monitor {
         self.0.marks.subscribe()
     }
 
+    /// The newest recorded batches that marked keys dirty.
+    pub(crate) fn traced(&self) -> MutexGuard<'_, TracedBatches> {
+        lock(&self.0.traced)
+    }
+
+    /// By sink how many keys were dirty when they were read last.
+    pub(crate) fn dirty_keys(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        lock(&self.0.dirty)
+    }
+
+    /// By topic for how long its copy has not been known to equal its source, and how many changes
+    /// its source has and it has not.
+    pub(crate) fn behind(&self) -> Vec<(Topic, Duration, u64)> {
+        let topics = self.topics();
+        topics.iter().map(|(topic, w)| (topic.clone(), w.age(), w.missing())).collect()
+    }
+
+    /// The same monitor, for those who must not keep it alive.
+    pub(crate) fn weak(&self) -> impl Fn() -> Option<Self> + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.0);
+        move || shared.upgrade().map(Self)
+    }
+
     /// Somebody asked for a rebuild.
     pub(crate) fn ask(&self) {
         self.0.asked.notify_waiters();
@@ -333,10 +386,14 @@ impl Monitor {
     }
 
     fn sinks(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
-        self.0.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.sinks)
     }
 
     fn topics(&self) -> MutexGuard<'_, BTreeMap<Topic, Watched>> {
-        self.0.topics.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.topics)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,12 @@
 //! One delivery from its position to its commit: the steps of every consumer, in order.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
 use contracts::{Envelope, Header, Stream, Topic};
 use deadpool_postgres::Pool;
 use protocol::reader::{Connection, Next, Phase, Position, Road, connect};
+use tracing::Instrument as _;
 
 use crate::apply::{Trial, apply};
 use crate::batch::Parsed;
@@ -51,14 +54,27 @@ pub(crate) enum Taken {
 impl<P: Projection> Pipeline<P> {
     /// Takes a delivery; a record that spoils its batch becomes a case, alone.
     pub(crate) async fn take(&self, incoming: &Incoming<'_>) -> Result<Taken, Error> {
-        match self.attempt(incoming, Trial::Whole).await {
+        match self.count(incoming, self.attempt(incoming, Trial::Whole)).await {
             Err(error) if error.blames_record() => {
                 let (stream, error) = (&incoming.envelope.header.stream, chain(&error));
                 tracing::warn!(%stream, error, "a batch failed, it is tried record by record");
-                self.attempt(incoming, Trial::EachAlone).await
+                self.count(incoming, self.attempt(incoming, Trial::EachAlone)).await
             }
             outcome => outcome,
         }
+    }
+
+    async fn count(
+        &self,
+        incoming: &Incoming<'_>,
+        attempt: impl Future<Output = Result<Taken, Error>>,
+    ) -> Result<Taken, Error> {
+        let began = Instant::now();
+        let outcome = attempt.await;
+        if outcome.is_err() {
+            self.metrics.failed(&incoming.envelope.header, began.elapsed());
+        }
+        outcome
     }
 
     async fn attempt(&self, incoming: &Incoming<'_>, trial: Trial) -> Result<Taken, Error> {
@@ -105,7 +121,8 @@ impl<P: Projection> Pipeline<P> {
             clock.gated();
 
             // Transform, resolve (one owner writes, so the gate has decided), validate, apply.
-            let settled = apply(&tx, &self.projection, Some(stream), gated, trial).await?;
+            let applying = apply(&tx, &self.projection, Some(stream), gated, trial);
+            let settled = applying.instrument(tracing::info_span!("inbox.apply")).await?;
             clock.applied();
 
             // Versions, cases, dirty keys, journal, position and commit, in one round trip.
@@ -113,7 +130,8 @@ impl<P: Projection> Pipeline<P> {
             let term = header.term;
             let entry = Entry { stream, first, last, term, via, written_at, received_at, clock };
             careful.survive(&tx, stream).await?;
-            store::settle_and_commit(&tx, &self.topic, &copy, &entry, &settled).await?;
+            let confirming = store::settle_and_commit(&tx, &self.topic, &copy, &entry, &settled);
+            confirming.instrument(tracing::info_span!("inbox.confirm")).await?;
             Ok::<_, Error>((settled, entry))
         };
         let (settled, entry) = match tried.await {
@@ -145,6 +163,9 @@ impl<P: Projection> Pipeline<P> {
     ) {
         self.monitor.moved(&self.topic, stream, position);
         if settled.is_marked() {
+            if let Some(trace) = bus::trace::current() {
+                self.monitor.traced().note(stream, (entry.first, entry.last), trace);
+            }
             self.monitor.marked();
         }
         self.metrics.batch(settled, entry);

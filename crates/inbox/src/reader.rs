@@ -10,12 +10,14 @@ use contracts::{Envelope, Stream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::error::chain;
 use crate::follower::{Follower, back_off};
 use crate::intake::Intake;
 use crate::journal::Via;
 use crate::pipeline::{Incoming, Taken};
+use crate::receive::traces;
 use crate::{Error, Projection};
 
 /// A batch that takes longer than this is given up and tried again.
@@ -79,8 +81,13 @@ async fn follow<P: Projection>(
             }
             Err(error) => {
                 failures += 1;
-                let (stream, error) = (&intake.stream, chain(&error));
-                tracing::warn!(%stream, failures, error, "the reader failed and tries again");
+                let (stream, is_alarm) = (&intake.stream, error.is_unreadable_answer());
+                let error = chain(&error);
+                if is_alarm {
+                    tracing::error!(%stream, failures, error, "alarm: the feed cannot be read");
+                } else {
+                    tracing::warn!(%stream, failures, error, "the reader failed and tries again");
+                }
                 back_off(failures, &stop).await;
             }
         }
@@ -113,15 +120,13 @@ impl<P: Projection> Follower<P> {
             Ok(answer) => answer,
             Err(error) => {
                 self.pipeline.metrics.alarm("unreadable-answer");
-                let reason = chain(&error);
-                tracing::error!(%stream, error = reason, "alarm: the feed cannot be read");
-                self.keep_unreadable(intake, Via::Feed, &body, &reason).await?;
+                self.keep_unreadable(intake, Via::Feed, &body, &chain(&error)).await?;
                 return Err(error);
             }
         };
         let mut reached = position.pn;
         for envelope in &envelopes {
-            match self.apply_read(intake, envelope).await? {
+            match self.apply_read(intake, envelope).instrument(span(envelope)).await? {
                 Taken::Committed(position) => reached = position.pn,
                 Taken::Duplicate => {}
                 Taken::Early | Taken::Elsewhere => {
@@ -174,4 +179,17 @@ impl<P: Projection> Follower<P> {
             }
         }
     }
+}
+
+fn span(envelope: &Envelope<'_>) -> Span {
+    let header = &envelope.header;
+    let span = tracing::info_span!(
+        "inbox.read",
+        otel.kind = "consumer",
+        messaging.destination.name = %header.stream,
+        first = header.first.get(),
+        last = header.last.get(),
+    );
+    bus::trace::join(&span, &traces(envelope));
+    span
 }

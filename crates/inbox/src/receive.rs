@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bus::{Delivery, Handler, Verdict};
 use chrono::Utc;
-use contracts::Envelope;
+use contracts::{Envelope, TraceContext};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use crate::follower::Follower;
 use crate::intake::Intake;
 use crate::journal::Via;
 use crate::pipeline::{Incoming, Taken};
-use crate::{Error, Projection, trace};
+use crate::{Error, Projection};
 
 /// Below the time that the sidecar's resiliency file gives a delivery.
 const PUSH_TIMEOUT: Duration = Duration::from_millis(450);
@@ -55,11 +55,12 @@ impl<P: Projection> Follower<P> {
         let header = &envelope.header;
         let span = tracing::info_span!(
             "inbox.deliver",
+            otel.kind = "consumer",
             messaging.destination.name = %header.stream,
             first = header.first.get(),
             last = header.last.get(),
         );
-        trace::adopt(&span, header.trace.as_ref());
+        bus::trace::join(&span, &traces(&envelope));
         let taken = if self.pipeline.careful.is_on() {
             // Only the reader applies after an unclean stop: it never gives up half-way.
             Ok(Err(Error::TimedOut("wait for an unclean stop to be cleared up")))
@@ -145,4 +146,11 @@ impl<P: Projection> Follower<P> {
             Ok(Err(_)) | Err(_) => Verdict::Retry,
         }
     }
+}
+
+/// The trace with which an envelope goes on, then those of its changes.
+pub(crate) fn traces(envelope: &Envelope<'_>) -> Vec<TraceContext> {
+    let changes = envelope.changes.iter();
+    let changes = changes.map(|change| change.as_ref().ok()?.trace.as_ref());
+    bus::trace::of_batch(envelope.header.trace.as_ref(), changes)
 }

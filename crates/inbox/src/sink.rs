@@ -6,16 +6,18 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use bus::metrics::{Operations, Status};
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::apply::guard;
 use crate::error::chain;
 use crate::follower::back_off;
 use crate::projection::Sink;
 use crate::store::{self, trail, watch};
-use crate::{Config, Dirty, Error, Transaction};
+use crate::{Config, Dirty, Error, Monitor, Transaction};
 
 /// How many dirty keys are handed over at once.
 const BATCH_LIMIT: i64 = 500;
@@ -109,11 +111,18 @@ async fn clean_until<S: Sink>(over: &CancellationToken, config: &Config, pool: &
     let mut marks = config.monitor.marks();
     let mut failures = 0;
     let mut notes = Notes { at: None, is_up_to_date: true };
+    let operations = Operations::new();
     while !over.is_cancelled() {
         // Seen before looking, so that a mark made meanwhile wakes the wait below.
         marks.borrow_and_update();
         let began = Instant::now();
-        match clean(pool, sink, &mut notes).await {
+        let cleaned = clean(&config.monitor, pool, sink, &mut notes).await;
+        match &cleaned {
+            Ok(0) => {}
+            Ok(_) => operations.ended("clean", Status::Ok, began),
+            Err(_) => operations.ended("clean", Status::Failed, began),
+        }
+        match cleaned {
             Ok(0) => {
                 failures = 0;
                 tokio::select! {
@@ -146,14 +155,24 @@ async fn clean_until<S: Sink>(over: &CancellationToken, config: &Config, pool: &
 
 /// Remembers a batch, has it cleaned, and forgets what was not marked meanwhile; what the sink
 /// wants cleaned in its place is marked in the same transaction, and what is clean then is noted.
-async fn clean<S: Sink>(pool: &Pool, sink: &S, notes: &mut Notes) -> Result<usize, Error> {
+async fn clean<S: Sink>(
+    monitor: &Monitor,
+    pool: &Pool,
+    sink: &S,
+    notes: &mut Notes,
+) -> Result<usize, Error> {
     let batch = watch::read_dirty(&pool.get().await?, S::NAME, BATCH_LIMIT).await?;
+    monitor.dirty_keys().insert(S::NAME, batch.len() as u64);
     if batch.is_empty() && notes.is_up_to_date {
         return Ok(0);
     }
     let keys: BTreeSet<String> = batch.iter().map(|row| row.key.clone()).collect();
     let keys = Vec::from_iter(keys);
-    let rest = if keys.is_empty() { Vec::new() } else { guard(sink.clean(&keys)).await? };
+    let rest = if keys.is_empty() {
+        Vec::new()
+    } else {
+        guard(sink.clean(&keys)).instrument(span(monitor, S::NAME, &batch)).await?
+    };
     let rest = rest.into_iter().map(|key| Dirty { sink: S::NAME, key, place: None });
     let rest = Vec::from_iter(rest);
     let is_backlog = i64::try_from(batch.len()).is_ok_and(|rows| rows >= BATCH_LIMIT);
@@ -171,6 +190,15 @@ async fn clean<S: Sink>(pool: &Pool, sink: &S, notes: &mut Notes) -> Result<usiz
         is_up_to_date: notes_now,
     };
     Ok(keys.len())
+}
+
+/// The cleaning of some keys: part of the trace of the first batch that marked them, as far as this
+/// process applied it lately, and linked to the others.
+fn span(monitor: &Monitor, sink: &'static str, batch: &[watch::Remembered]) -> Span {
+    let span = tracing::info_span!("inbox.clean", sink, count = batch.len());
+    let traces = monitor.traced().of(&batch.iter().map(|row| (row.stream.as_str(), row.high)));
+    bus::trace::join(&span, &traces);
+    span
 }
 
 /// What was noted of what is clean.

@@ -1,7 +1,8 @@
 //! The relay of one source, as its consumers ask it: sync, feed and snapshot.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bus::metrics::{Operations, Status};
 use bus::{Bus, Peer, Transport};
 use bytes::{Bytes, BytesMut};
 use contracts::calls::{FeedResponse, SnapshotResponse, SyncRequest, SyncResponse};
@@ -26,6 +27,7 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct Relay {
     source: Source,
     peer: Peer,
+    operations: Operations,
 }
 
 impl Relay {
@@ -42,7 +44,7 @@ impl Relay {
                 )));
             }
         };
-        Ok(Self { source: source.clone(), peer })
+        Ok(Self { source: source.clone(), peer, operations: Operations::new() })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -52,7 +54,8 @@ impl Relay {
     /// Tells where the copy stands, and learns where the source is.
     pub(crate) async fn sync(&self, request: &SyncRequest) -> Result<SyncResponse, Error> {
         let path = format!("/sources/{}/sync", self.source);
-        let body = self.ask(self.peer.request(Method::POST, &path).json(request)).await?;
+        let asking = self.peer.request(Method::POST, &path).json(request);
+        let body = self.ask("sync", asking).await?;
         self.read(&path, &body)
     }
 
@@ -65,7 +68,7 @@ impl Relay {
     ) -> Result<Bytes, Error> {
         let Position { pn, term } = position;
         let path = format!("/streams/{stream}?after={pn}&term={term}&limit={limit}");
-        self.ask(self.peer.request(Method::GET, &path)).await
+        self.ask("feed", self.peer.request(Method::GET, &path)).await
     }
 
     /// Reads an answer of the feed.
@@ -89,10 +92,22 @@ impl Relay {
         if let Some(after) = after {
             request = request.query(&[("after", after)]);
         }
-        self.read(&path, &self.ask(request).await?)
+        self.read(&path, &self.ask("snapshot", request).await?)
     }
 
-    async fn ask(&self, request: RequestBuilder) -> Result<Bytes, Error> {
+    async fn ask(&self, operation: &'static str, request: RequestBuilder) -> Result<Bytes, Error> {
+        let began = Instant::now();
+        let answer = self.send(request).await;
+        let status = match &answer {
+            Ok(_) => Status::Ok,
+            Err(Error::Refused { .. }) => Status::Refused,
+            Err(_) => Status::Failed,
+        };
+        self.operations.ended(operation, status, began);
+        answer
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Bytes, Error> {
         let failed = |source| Error::Call { peer: self.name().to_owned(), source };
         let answer = request.timeout(ANSWER_TIMEOUT).send().await.map_err(failed)?;
         let status = answer.status();

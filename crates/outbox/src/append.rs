@@ -3,11 +3,12 @@
 use deadpool_postgres::ClientWrapper;
 use serde::Serialize;
 use tokio_postgres::{Row, Statement};
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use contracts::{Contract, Operation, Version};
 
-use crate::{Error, Tx, trace};
+use crate::{Error, Tx};
 
 const APPEND: &str = include_str!("../queries/append.sql");
 const APPEND_MANY: &str = include_str!("../queries/append_many.sql");
@@ -77,6 +78,10 @@ impl<'a> Append<'a> {
         self.payload.as_deref()
     }
 
+    pub(crate) fn span(&self) -> Span {
+        tracing::info_span!("outbox.append", topic = self.topic, key = self.key)
+    }
+
     pub(crate) async fn prepare(&self, client: &ClientWrapper) -> Result<Statement, Error> {
         client.prepare_cached(APPEND).await.map_err(Error::Database)
     }
@@ -88,7 +93,7 @@ impl<'a> Append<'a> {
     ) -> Result<Row, tokio_postgres::Error> {
         let op = if self.payload.is_some() { Operation::Upsert } else { Operation::Delete };
         let expected = self.expected.map(Version::get);
-        let trace = trace::current();
+        let trace = bus::trace::current();
         let trace = trace.as_ref().map(contracts::TraceContext::as_str);
         client
             .query_one(
@@ -178,13 +183,15 @@ pub async fn append_many<T: Serialize + Sync>(
         events.push(Uuid::now_v7());
     }
     let statement = tx.client().prepare_cached(APPEND_MANY).await.map_err(Error::Database)?;
-    let trace = trace::current();
+    let span = tracing::info_span!("outbox.append", topic, count = keys.len());
+    let trace = span.in_scope(bus::trace::current);
     let trace = trace.as_ref().map(contracts::TraceContext::as_str);
     let appended = tx
         .within(tx.client().query_one(
             &statement,
             &[&topic, &keys, &payloads, &events, &trace, &None::<&str>, &false],
         ))
+        .instrument(span)
         .await;
     // The database does not say which of the keys it refused.
     let row = appended.map_err(|e| Error::of_append(e, &format!("many to {topic}"), None))?;

@@ -24,7 +24,6 @@
 mod append;
 mod error;
 mod relay;
-mod trace;
 mod tx;
 
 pub use crate::append::{Append, append, append_if, append_many, delete, delete_if, register};

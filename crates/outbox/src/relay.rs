@@ -71,6 +71,12 @@ impl Relay {
     ) -> Result<Self, RelayError> {
         let shared = Arc::new(Shared::open(config, source, database_url, bus)?);
         let ticker = Ticker::new(config, database_url)?;
+        let watched = Arc::downgrade(&shared);
+        bus::metrics::watch_queues(move |queues| {
+            if let Some(shared) = watched.upgrade() {
+                shared.tell_queues(queues);
+            }
+        });
         Ok(Self { shared, ticker: Arc::new(Mutex::new(ticker)) })
     }
 

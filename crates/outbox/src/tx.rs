@@ -8,6 +8,7 @@ use futures::future::{MaybeDone, join, join3, join4, maybe_done};
 use futures::{FutureExt as _, poll};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use tracing::Instrument as _;
 
 use contracts::Version;
 
@@ -73,8 +74,8 @@ impl<'a> Tx<'a> {
     /// Appends a change; answers the version that holds afterwards, 0 if it never existed.
     pub async fn append(&self, change: &Append<'_>) -> Result<Version, Error> {
         let statement = change.prepare(self.client).await?;
-        let appended = self.within(change.send(self.client, &statement)).await;
-        change.version(appended)
+        let sending = self.within(change.send(self.client, &statement));
+        change.version(sending.instrument(change.span()).await)
     }
 
     /// Appends the last change and commits, in one round trip.
@@ -82,7 +83,8 @@ impl<'a> Tx<'a> {
         let append = change.prepare(self.client).await?;
         let mut beginning = pin!(maybe_done(self.begun()));
         sent(beginning.as_mut()).await.map_err(Error::Database)?;
-        let mut appending = pin!(maybe_done(change.send(self.client, &append)));
+        let mut appending =
+            pin!(maybe_done(change.send(self.client, &append).instrument(change.span())));
         sent(appending.as_mut()).await.map_err(|source| change.refusal(source))?;
         let commit = self.client.batch_execute(COMMIT);
         let (_, _, committed) = join3(beginning.as_mut(), appending.as_mut(), commit).await;
@@ -106,7 +108,8 @@ impl<'a> Tx<'a> {
         sent(beginning.as_mut()).await.map_err(Error::Database)?;
         let mut querying = pin!(maybe_done(self.client.query_one(&query, parameters)));
         sent(querying.as_mut()).await.map_err(Error::Database)?;
-        let mut appending = pin!(maybe_done(change.send(self.client, &append)));
+        let mut appending =
+            pin!(maybe_done(change.send(self.client, &append).instrument(change.span())));
         sent(appending.as_mut()).await.map_err(|source| change.refusal(source))?;
         let commit = self.client.batch_execute(COMMIT);
         let all = join4(beginning.as_mut(), querying.as_mut(), appending.as_mut(), commit);

@@ -145,7 +145,7 @@ async fn run_migrate<P: Program>(settings: MigrateSettings) -> Result<(), BoxErr
         // The connection ends by itself only when it breaks.
         broken = connection => Err(broken.err().map_or_else(|| "closed".into(), Into::into)),
     };
-    telemetry.shutdown();
+    telemetry.shutdown().await;
     outcome
 }
 

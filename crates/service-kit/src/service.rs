@@ -122,7 +122,7 @@ impl Service {
         if outcome.is_ok() {
             tracing::info!("{} has ended", self.name);
         }
-        self.telemetry.shutdown();
+        self.telemetry.shutdown().await;
         outcome
     }
 
@@ -130,7 +130,7 @@ impl Service {
     async fn leave(&self, signals: &mut Signals) {
         tokio::select! {
             signal = signals.next() => tracing::info!("ending: {signal} came"),
-            () = self.tasks.failed() => tracing::error!("ending: a task failed"),
+            () = self.tasks.failed() => tracing::info!("ending: a task failed"),
             () = self.stop.cancelled() => tracing::info!("ending: the service asked for it"),
         }
         self.probes.close();

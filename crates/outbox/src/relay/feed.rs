@@ -47,6 +47,8 @@ pub(super) struct Message {
     pub(super) last: Pn,
     /// The term of all of them.
     pub(super) term: Term,
+    /// The traces of its changes, as far as a span takes them.
+    pub(super) traces: Vec<TraceContext>,
     /// The finished event.
     pub(super) bytes: Bytes,
 }
@@ -172,13 +174,21 @@ impl Run {
                 previous,
                 head: head.max(last),
                 time: Utc::now(),
-                trace: part.iter().find_map(|change| change.trace.clone()),
+                trace: leading(&part).cloned(),
             };
-            messages.push(Message { first, last, term, bytes: header.encode(&part) });
+            let all = part.iter().map(|change| change.trace.as_ref());
+            let traces = bus::trace::of_batch(header.trace.as_ref(), all);
+            messages.push(Message { first, last, term, traces, bytes: header.encode(&part) });
             first = last.plus(1);
         }
         messages
     }
+}
+
+/// The trace with which an envelope goes on: the first that somebody records, or just the first.
+fn leading(part: &[Change]) -> Option<&TraceContext> {
+    let traces = || part.iter().filter_map(|change| change.trace.as_ref());
+    traces().find(|trace| trace.is_sampled()).or_else(|| traces().next())
 }
 
 /// Room that one change takes beside key and payload.

@@ -11,7 +11,9 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
+use bus::metrics::Status;
 use contracts::{Lane, Pn, Stream, Term, chain};
 use protocol::relay::{Answer, Step, Window};
 
@@ -165,10 +167,15 @@ impl Carrier {
         let numbers = (message.first, message.last);
         self.shared.recent().sending(&self.stream, numbers, message.term, Utc::now());
         let publishing = self.shared.bus.publish(&self.stream, lane, message.bytes.clone());
-        tokio::time::timeout(self.shared.config.publish_limit(), publishing)
+        let began = std::time::Instant::now();
+        let published = tokio::time::timeout(self.shared.config.publish_limit(), publishing)
+            .instrument(span(&self.stream, message))
             .await
-            .map_err(|_| "no answer in time".to_owned())?
-            .map_err(|error| chain(&error))?;
+            .map_err(|_| "no answer in time".to_owned())
+            .and_then(|answer| answer.map_err(|error| chain(&error)));
+        let status = if published.is_ok() { Status::Ok } else { Status::Failed };
+        self.shared.operations.ended("publish", status, began);
+        published?;
         self.shared.recent().confirmed(&self.stream, Utc::now());
         let last = message.last;
         self.cut.pop_front();
@@ -201,4 +208,17 @@ impl Carrier {
             () = stop.cancelled() => {}
         }
     }
+}
+
+/// One envelope on its way to the bus: part of the trace with which it goes on, linked to others.
+fn span(stream: &Stream, message: &Message) -> Span {
+    let span = tracing::info_span!(
+        "relay.publish",
+        otel.kind = "producer",
+        messaging.destination.name = %stream,
+        first = message.first.get(),
+        last = message.last.get(),
+    );
+    bus::trace::join(&span, &message.traces);
+    span
 }

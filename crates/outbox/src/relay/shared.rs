@@ -10,7 +10,8 @@ use secrecy::SecretString;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_postgres::NoTls;
 
-use bus::Bus;
+use bus::metrics::{Operations, Queues};
+use bus::{Bus, Transport};
 use contracts::{Pn, Source, Stream, Term, Topic, chain};
 
 use super::recent::Recent;
@@ -63,6 +64,7 @@ pub(super) struct Shared {
     pub(super) bus: Bus,
     pub(super) store: Store,
     pub(super) confirmations: Confirmations,
+    pub(super) operations: Operations,
     /// The newest reading while this relay leads.
     pub(super) readings: watch::Sender<Option<Arc<Reading>>>,
     waiting: Mutex<Vec<oneshot::Sender<Arc<Reading>>>>,
@@ -101,6 +103,7 @@ impl Shared {
             bus,
             store: Store::new(pool),
             confirmations: Confirmations::default(),
+            operations: Operations::new(),
             readings: watch::Sender::new(None),
             waiting: Mutex::default(),
             ask: Notify::new(),
@@ -138,6 +141,24 @@ impl Shared {
     /// What the broker has, per stream, as far as this relay knows.
     pub(super) fn published(&self) -> MutexGuard<'_, BTreeMap<Stream, Pn>> {
         lock(&self.published)
+    }
+
+    /// How much is sealed and not published, while this relay leads and there is a broker.
+    pub(super) fn tell_queues(&self, queues: &Queues<'_>) {
+        let Some(reading) = self.readings.borrow().clone() else { return };
+        if self.bus.transport() == Transport::None {
+            return;
+        }
+        let published = self.published().clone();
+        let mut waiting: BTreeMap<&Topic, u64> = BTreeMap::new();
+        for (stream, head) in &reading.heads {
+            let mark = published.get(stream).copied().unwrap_or_default();
+            let size = head.pn.get().saturating_sub(mark.get()).max(0).unsigned_abs();
+            *waiting.entry(&head.topic).or_default() += size;
+        }
+        for (topic, size) in waiting {
+            queues.waiting("publish", topic.as_str(), size);
+        }
     }
 
     /// When the broker was told of the newest changes.
