@@ -11,7 +11,7 @@ use service_kit::Precondition;
 use testkit::{Database, Trip};
 
 use super::{
-    PAYLOAD_BYTES, WRITE, WRITE_CONDITIONAL, WRITE_ONCE, WRITE_WAL_MAX, check, counted,
+    Cost, PAYLOAD_BYTES, WRITE, WRITE_CONDITIONAL, WRITE_ONCE, WRITE_WAL_MAX, check, counted,
     logged_so_far, show, source,
 };
 use crate::origin::TOPIC;
@@ -64,6 +64,9 @@ async fn write(client: &Client, number: usize, demands: Demands) -> anyhow::Resu
     Ok(put(Tx::begin(client), save, change, &demands).await?)
 }
 
+/// What the write of this number demands.
+type Demanded = fn(usize) -> Demands;
+
 fn plain(_: usize) -> Demands {
     Demands { condition: Precondition::None, once: None }
 }
@@ -84,7 +87,7 @@ async fn a_write_costs_one_round_trip_and_with_a_condition_two() -> anyhow::Resu
     let database = owner().await?;
     let (wire, pool) = counted(&database.url(), 1)?;
     let client = pool.get().await?;
-    let writes: [(&str, _, fn(usize) -> Demands); 3] = [
+    let writes: [(&str, Cost, Demanded); 3] = [
         ("a write", WRITE, plain),
         ("a conditional write", WRITE_CONDITIONAL, conditional),
         ("a write once", WRITE_ONCE, once),
