@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use harness::Mesh;
 use testkit::{Fault, FaultProxy};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::drill::{Door, Drill};
 
@@ -40,14 +41,16 @@ async fn a_gateway_cut_off_for_twenty_seconds_calls_nothing_fresh_and_catches_up
         let stands = drill.reached("gateway").await?;
         proxies.iter().for_each(|proxy| proxy.set(Fault::HalfOpen));
         let numbered = drill.numbered().await?;
-        let until = tokio::time::Instant::now() + CUT_FOR;
+        let until = Instant::now() + CUT_FOR;
         // What was known a moment ago may still be called fresh for a second.
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        sleep(Duration::from_secs(2)).await;
         let mut told = 0;
-        while tokio::time::Instant::now() < until {
-            told += i64::from(calls_nothing_fresh(drill).await?);
-            tokio::time::sleep(Duration::from_millis(500)).await;
+        while let Ok(answered) = timeout_at(until, calls_nothing_fresh(drill)).await {
+            answered?;
+            told += 1;
+            sleep(Duration::from_millis(500)).await;
         }
+        ensure!(told > 0, "nobody was answered within {CUT_FOR:?}");
         let missed = drill.numbered().await? - drill.reached("gateway").await?;
         ensure!(missed > 0, "it missed nothing: {stands} before, {numbered} numbered");
         proxies.iter().for_each(|proxy| proxy.set(Fault::Nothing));
@@ -58,15 +61,15 @@ async fn a_gateway_cut_off_for_twenty_seconds_calls_nothing_fresh_and_catches_up
     drill.survives("gateway's network cut for 20 s", Door::Owners, fault).await
 }
 
-/// Asks for a page; whatever comes, it is not called fresh. Says whether anything came.
-async fn calls_nothing_fresh(drill: &Drill) -> anyhow::Result<bool> {
+/// Asks for a page and waits for the answer; whatever it is, it is not called fresh.
+async fn calls_nothing_fresh(drill: &Drill) -> anyhow::Result<()> {
     let page = format!("{}/api/v1/views/products/SKU-0001", drill.url);
-    let Ok(answer) = drill.mesh.http().get(page).send().await else { return Ok(false) };
+    let answer = drill.mesh.http().get(page).timeout(CUT_FOR).send().await?;
     if answer.status().is_success() {
         let view: serde_json::Value = answer.json().await?;
         ensure!(view["freshness"]["stale"] == true, "{view}");
     } else {
         ensure!(answer.status().is_server_error(), "{answer:?}");
     }
-    Ok(true)
+    Ok(())
 }

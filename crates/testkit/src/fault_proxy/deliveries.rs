@@ -33,7 +33,7 @@ pub enum Deliveries {
     Refuse,
     /// Each arrives twice at once.
     Double,
-    /// Of two on one path the second arrives first; the sidecar was told that the first had arrived.
+    /// Of two on one path the second arrives first; the sidecar was told that the first had come.
     Reorder,
     /// Of two on one path the second arrives first, and each arrives twice at once.
     DoubleAndReorder,
@@ -152,8 +152,8 @@ async fn accept(listener: TcpListener, way: Arc<Way>) {
                 connections.spawn(async move {
                     let take = service_fn(|request| take(&way, request));
                     // A sidecar that breaks off its connection ends nothing but that.
-                    let stream = TokioIo::new(stream);
-                    let _ = server::conn::http1::Builder::new().serve_connection(stream, take).await;
+                    let served = server::conn::http1::Builder::new();
+                    let _ = served.serve_connection(TokioIo::new(stream), take).await;
                 });
             }
             Some(_) = connections.join_next() => {}
