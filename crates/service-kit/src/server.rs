@@ -17,6 +17,10 @@ use tower::{ServiceExt as _, service_fn};
 
 use crate::connections::{Connection, Connections};
 
+/// Most bytes of a request head; twice what a sidecar passes on. Those who send heads and no end of
+/// them hold so much each.
+const HEAD_BYTES_MAX: usize = 128 << 10;
+
 /// Limits on connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -101,6 +105,7 @@ impl Server {
         let watched = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.idle_max)
+            .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
         let watched = self.graceful.watch(watched);
         let first_head_max = self.limits.first_head_max;

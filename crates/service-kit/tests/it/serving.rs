@@ -188,6 +188,21 @@ fn settings_that_contradict_each_other_are_refused_with_what_to_set() {
 }
 
 #[tokio::test]
+async fn a_head_beyond_the_limit_is_refused() {
+    let service = started(&[]).await;
+    for (bytes, status) in [(100 << 10, *b"HTTP/1.1 200"), (200 << 10, *b"HTTP/1.1 431")] {
+        let mut stream = TcpStream::connect(service.address).await.unwrap();
+        let head = format!("GET /hello/a HTTP/1.1\r\nhost: a\r\nx-long: {}", "x".repeat(bytes));
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // It may be closed already.
+        let _ = stream.write_all(b"\r\n\r\n").await;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, status, "{bytes} bytes");
+    }
+}
+
+#[tokio::test]
 async fn bodies_that_are_awaited_take_nobodys_turn() {
     let service = started(&["--http-requests-max", "1"]).await;
     let half = "PUT /echo HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
