@@ -7,6 +7,7 @@
 )]
 
 mod bare;
+mod borders;
 mod converge;
 mod faults;
 mod find;

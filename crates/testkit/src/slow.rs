@@ -120,8 +120,8 @@ async fn dawdle(
     let mut answer = [0; 512];
     loop {
         tokio::select! {
-            // An answer is a refusal: nothing was asked to its end.
-            _ = stream.read(&mut answer) => return Ok(()),
+            // A server may speak first, or say why it closes.
+            read = stream.read(&mut answer) => if read? == 0 { return Ok(()) },
             () = tokio::time::sleep(BYTE_PAUSE) => {}
         }
         if matches!(manner, Manner::Head) {
