@@ -24,6 +24,7 @@ const COPIES: &[(&str, &[&str])] = &[
     ("warehouse.stock", &["search-indexer", "gateway"]),
 ];
 
+/// Covers: A6.
 #[tokio::test]
 async fn copies_converge_through_sidecars() -> anyhow::Result<()> {
     let pushed = converge("dapr").await?;

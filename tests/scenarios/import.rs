@@ -85,6 +85,7 @@ fn good(n: usize) -> Value {
     })
 }
 
+/// Covers: B1.
 #[tokio::test]
 async fn ten_thousand_lines_are_stored_everywhere_but_for_the_bad_ones() -> anyhow::Result<()> {
     let mesh = Mesh::up(&["--empty"])?;

@@ -6,6 +6,7 @@
     reason = "tests index answers and report"
 )]
 
+mod api;
 mod bare;
 mod borders;
 mod converge;
@@ -14,6 +15,7 @@ mod find;
 mod import;
 mod rebuild;
 mod shop;
+mod traces;
 mod turns;
 mod up;
 mod view;

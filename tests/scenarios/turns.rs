@@ -96,6 +96,7 @@ async fn a_price_waits_for_its_product() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Covers: F11, K3.
 #[tokio::test]
 async fn a_view_is_stale_without_an_owner_and_refused_without_a_copy() -> anyhow::Result<()> {
     let mesh = Mesh::up(&["--empty"])?;
@@ -132,6 +133,7 @@ async fn a_view_is_stale_without_an_owner_and_refused_without_a_copy() -> anyhow
     Ok(())
 }
 
+/// Covers: A32.
 #[tokio::test]
 async fn a_cache_that_dies_is_missed_but_not_needed() -> anyhow::Result<()> {
     let mesh = Mesh::up(&["--empty"])?;

@@ -9,6 +9,7 @@ use testkit::within;
 /// The sample's products, as the NOTICE says.
 pub(crate) const SAMPLE_PRODUCTS: u64 = 1_994;
 
+/// Covers: A1, A4.
 #[tokio::test]
 async fn up_serves_the_sample_and_serves_it_again_after_down() -> anyhow::Result<()> {
     let mesh = Mesh::up(&[])?;

@@ -20,6 +20,7 @@ mod postgres;
 mod process;
 mod progress;
 mod redis;
+mod requirements;
 mod reset;
 mod sample;
 mod secrets;
@@ -82,6 +83,8 @@ enum Command {
     Check(check::Args),
     /// The rules of the house that no compiler checks.
     Tidy(tidy::Args),
+    /// Which requirements are covered, and by which tests.
+    Requirements(requirements::Args),
     /// Prepares every statement against a migrated database.
     Sql(sql::Args),
     /// Every test, from nothing.
@@ -116,6 +119,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Trade(args) => trade::run(settings, args),
         Command::Check(args) => check::run(settings, args),
         Command::Tidy(args) => tidy::run(settings, args),
+        Command::Requirements(args) => requirements::run(settings, args),
         Command::Sql(args) => sql::run(settings, args),
         Command::Test(args) => test::run(settings, args),
         Command::Bench(args) => bench::run(settings, args),

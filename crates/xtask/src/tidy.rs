@@ -11,6 +11,7 @@ use crate::{Cli, workspace};
 
 mod arrows;
 mod components;
+mod covers;
 mod manifests;
 mod rust;
 mod services;
@@ -52,6 +53,8 @@ const RULES: &[Rule] = &[
     text::machine_paths,
     text::registry_hosts,
     text::top_level,
+    covers::marks_are_true,
+    source::metrics_are_documented,
     |tree| text::documented_commands(tree, &commands()),
 ];
 
@@ -65,10 +68,19 @@ pub(crate) fn run(settings: &Settings, _args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Every requirement that is covered, with its tests.
+pub(crate) fn covered(settings: &Settings) -> Result<String> {
+    Ok(covers::listing(&read(settings)?))
+}
+
+fn read(settings: &Settings) -> Result<Tree> {
+    let root = workspace::root();
+    Tree::read(&root, workspace::packages(&settings.cargo, &root)?)
+}
+
 /// Checks every rule and prints what it found.
 pub(crate) fn check(settings: &Settings) -> Result<String> {
-    let root = workspace::root();
-    let tree = Tree::read(&root, workspace::packages(&settings.cargo, &root)?)?;
+    let tree = read(settings)?;
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(&tree)).collect();
     findings.sort();
     for finding in &findings {

@@ -74,6 +74,7 @@ fn only_the_relay_publishes_and_every_topic_belongs_to_the_lane_of_its_component
     }
 }
 
+/// Covers: P3.
 #[test]
 fn every_subscription_is_routed_to_its_stream_and_granted_by_its_lane() {
     for file in fs::read_dir(format!("{FOLDER}/subscriptions")).unwrap() {

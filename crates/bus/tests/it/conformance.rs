@@ -271,6 +271,7 @@ async fn what_a_dead_process_had_in_its_hands_is_delivered_to_the_next() -> anyh
     Ok(())
 }
 
+/// Covers: F10.
 #[tokio::test]
 async fn cut_connections_lose_nothing_that_is_published_until_it_worked() -> anyhow::Result<()> {
     for transport in WITH_BROKER {
@@ -313,6 +314,7 @@ async fn a_broker_that_forgets_everything_carries_on() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Covers: F12.
 #[tokio::test]
 async fn a_broker_that_dies_and_comes_back_carries_on() -> anyhow::Result<()> {
     for transport in WITH_BROKER {

@@ -94,6 +94,7 @@ async fn what_comes_before_its_handler_is_not_lost() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Covers: P18.
 #[tokio::test]
 async fn tokens_and_scopes_keep_strangers_out() -> anyhow::Result<()> {
     let _turn = TURNS.lock().await;
@@ -153,6 +154,7 @@ async fn a_service_with_another_app_token_refuses_its_sidecar() -> anyhow::Resul
     Ok(())
 }
 
+/// Covers: A10.
 #[tokio::test]
 async fn a_question_reaches_its_peer_with_headers_body_and_problem_unchanged() -> anyhow::Result<()>
 {

@@ -19,6 +19,7 @@ fn price(key: &Key, n: i64) -> Invalidation {
     Invalidation { key: key.clone(), part: "price".to_owned(), version: Some(version(n)) }
 }
 
+/// Covers: A22.
 #[tokio::test]
 async fn what_is_filled_in_is_found_with_its_versions_and_age() -> anyhow::Result<()> {
     let (_server, cache, _) = world().await?;

@@ -79,6 +79,7 @@ impl Race {
     }
 }
 
+/// Covers: P8.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_old_value_is_ever_shown_as_fresh() -> anyhow::Result<()> {
     let (mut server, _, mut redis) = world().await?;

@@ -14,6 +14,7 @@ fn relay() -> Fake {
     )])
 }
 
+/// Covers: O10.
 #[test]
 fn a_bound_makes_being_behind_a_failure() {
     let relay = relay();

@@ -10,6 +10,7 @@ async fn kind(world: &World, key: &str) -> anyhow::Result<Option<String>> {
     world.text(&format!("select kind || ' ' || rule from inbox.cases where key = '{key}'")).await
 }
 
+/// Covers: V3, V5.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_record_alone_becomes_a_case() -> anyhow::Result<()> {
     let (world, _run) = World::serving("poison").await?;
@@ -46,6 +47,7 @@ async fn a_nul_in_a_payload_spoils_its_own_record_only() -> anyhow::Result<()> {
     world.balanced().await
 }
 
+/// Covers: V6.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_valid_version_closes_a_case() -> anyhow::Result<()> {
     let (world, _run) = World::serving("superseded").await?;

@@ -13,6 +13,7 @@ use crate::world::World;
 
 const POSITION: &str = "select coalesce(max(pn), -1) from inbox.position";
 
+/// Covers: P11, P26.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_applied_once_however_often_it_is_pushed() -> anyhow::Result<()> {
     let (world, _run) = World::serving("repeated").await?;
@@ -69,6 +70,7 @@ async fn an_early_push_waits_for_the_one_before_it() -> anyhow::Result<()> {
     panic!("no early push was taken without the feed")
 }
 
+/// Covers: P10.
 #[tokio::test(flavor = "multi_thread")]
 async fn pushes_in_any_order_leave_the_newest_state() -> anyhow::Result<()> {
     let (world, _run) = World::serving("disorder").await?;
@@ -88,6 +90,7 @@ async fn pushes_in_any_order_leave_the_newest_state() -> anyhow::Result<()> {
     world.balanced().await
 }
 
+/// Covers: B2.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_applies_the_newest_state_of_each_key() -> anyhow::Result<()> {
     let (world, _run) = World::serving("newest").await?;

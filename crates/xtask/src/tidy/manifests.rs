@@ -19,9 +19,6 @@ const REQUIRED: &[&str] = &[
     "validator",
 ];
 
-/// Dependencies that are used without being named in code, with the reason.
-const UNNAMED: &[(&str, &str)] = &[];
-
 /// Every package takes the workspace's lints.
 pub(super) fn lints_are_inherited(tree: &Tree) -> Vec<Finding> {
     let manifests = manifests(tree);
@@ -64,8 +61,7 @@ pub(super) fn dependencies_are_used(tree: &Tree) -> Vec<Finding> {
         let code = code(tree, package);
         findings.extend(package.dependencies.iter().filter_map(|dependency| {
             let name = dependency.name.as_str();
-            let used = names(&code, &name.replace('-', "_"))
-                || UNNAMED.iter().any(|(unnamed, _)| *unnamed == name);
+            let used = names(&code, &name.replace('-', "_"));
             let path = format!("{}/Cargo.toml", package.folder);
             (!used).then(|| Finding::file(&path, format!("asks for {name}, which no code names")))
         }));
@@ -73,17 +69,52 @@ pub(super) fn dependencies_are_used(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Each required package is a dependency of some package whose code names it.
+/// Each required package is called by code that runs in a service: not by tests or tools, and not
+/// by a module of ours that has the same name.
 pub(super) fn required_packages_are_used(tree: &Tree) -> Vec<Finding> {
+    let running = running(tree);
     let missing = REQUIRED.iter().filter(|required| {
-        !tree.packages.iter().any(|package| {
+        let path = format!("{}::", required.replace('-', "_"));
+        !running.iter().any(|package| {
             package.uses(Kind::Normal).any(|name| name == **required)
-                && names(&code(tree, package), &required.replace('-', "_"))
+                && begins_a_path(&running_code(tree, package), &path)
         })
     });
     missing
-        .map(|name| Finding::file("Cargo.toml", format!("no package really uses {name}")))
+        .map(|name| Finding::file("Cargo.toml", format!("no service really calls {name}")))
         .collect()
+}
+
+/// The services, and all packages of ours that they are made of.
+fn running(tree: &Tree) -> Vec<&Package> {
+    let mut running: Vec<&Package> =
+        tree.packages.iter().filter(|package| package.is_service()).collect();
+    let mut at = 0;
+    while let Some(package) = running.get(at) {
+        let parts: Vec<&str> = package.uses(Kind::Normal).collect();
+        for part in tree.packages.iter().filter(|part| parts.contains(&part.name.as_str())) {
+            if !running.iter().any(|known| known.name == part.name) {
+                running.push(part);
+            }
+        }
+        at += 1;
+    }
+    running
+}
+
+/// The code of a package without tests.
+fn running_code(tree: &Tree, package: &Package) -> String {
+    let files = tree.below(&package.folder, "rs").filter(|file| !file.is_test());
+    files.map(|file| parts(file.without_tests()).code).collect()
+}
+
+/// Whether a path of the code begins so, and does not only go through a module of that name.
+fn begins_a_path(code: &str, path: &str) -> bool {
+    code.match_indices(path).any(|(at, _)| {
+        let before = code.get(..at).unwrap_or_default();
+        let is_longer = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        !is_longer && !["crate::", "self::", "super::"].iter().any(|own| before.ends_with(own))
+    })
 }
 
 /// The packages' manifests.
@@ -139,13 +170,20 @@ mod tests {
         assert_eq!(dependencies_are_used(&tree).len(), 1);
     }
 
+    /// Covers: A2.
     #[test]
-    fn required_packages_that_nobody_uses_are_found() {
-        let mut tree = tree(&[("crates/bus/src/lib.rs", "use axum::Router;")]);
+    fn required_packages_that_no_service_calls_are_found() {
+        let source = "use axum::Router;\nuse crate::redis::Link;\n";
+        let mut tree = tree(&[("crates/bus/src/lib.rs", source)]);
         let both = [("axum", Kind::Normal), ("redis", Kind::Normal)];
+        let service = package("services/shop", &[("bus", Kind::Normal)]);
         tree.packages = vec![package("crates/bus", &both)];
-        assert_eq!(required_packages_are_used(&tree).len(), REQUIRED.len() - 1);
-        tree.files[0].text = "use {axum, redis};".to_owned();
+        assert_eq!(required_packages_are_used(&tree).len(), REQUIRED.len(), "nothing runs");
+        tree.packages.push(service);
+        assert_eq!(required_packages_are_used(&tree).len(), REQUIRED.len() - 1, "a module of ours");
+        tree.files[0].text.push_str("use redis::Script;\n");
         assert_eq!(required_packages_are_used(&tree).len(), REQUIRED.len() - 2);
+        tree.files[0].path = "crates/bus/tests/it/main.rs".to_owned();
+        assert_eq!(required_packages_are_used(&tree).len(), REQUIRED.len(), "only tests");
     }
 }

@@ -121,6 +121,41 @@ pub(super) fn metric_names(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// The document that describes the metrics, in a table.
+const DOCUMENT: &str = "ARCHITECTURE.md";
+
+/// Every metric that is counted is documented, and every documented one is counted. What is counted
+/// gets its unit as a suffix where it is shown.
+pub(super) fn metrics_are_documented(tree: &Tree) -> Vec<Finding> {
+    let document = tree.file(DOCUMENT).map_or("", |file| file.text.as_str());
+    let rows = document.split_once("| metric |").map_or("", |(_, table)| table).lines().skip(2);
+    let names = rows.map_while(|row| row.strip_prefix("| `")?.split_once('`'));
+    let documented: Vec<&str> = names.map(|(name, _)| name).collect();
+    let (mut findings, mut counted) = (Vec::new(), Vec::new());
+    for file in rust(tree).filter(|file| file.path.ends_with("/src/metrics.rs")) {
+        for literal in parts(file.without_tests()).literals {
+            // Names have several words; labels and their values have one, or hyphens.
+            if !literal.text.contains('_') || literal.text.contains(' ') {
+                continue;
+            }
+            let is_shown = |name: &&str| {
+                let suffix = name.strip_prefix(literal.text.as_str());
+                suffix.is_some_and(|suffix| ["", "_total", "_seconds"].contains(&suffix))
+            };
+            match documented.iter().find(|name| is_shown(name)) {
+                Some(name) => counted.push(*name),
+                None => {
+                    let message = format!("{DOCUMENT} does not know the metric {}", literal.text);
+                    findings.push(Finding::line(&file.path, literal.line, message));
+                }
+            }
+        }
+    }
+    let idle = documented.iter().filter(|name| !counted.contains(name));
+    findings.extend(idle.map(|name| Finding::file(DOCUMENT, format!("nothing counts {name}"))));
+    findings
+}
+
 fn rust(tree: &Tree) -> impl Iterator<Item = &File> {
     tree.files.iter().filter(|file| file.is_rust())
 }
@@ -180,5 +215,19 @@ mod tests {
         assert_eq!(metric_names(&tree).len(), 0);
         tree.files[0].text.push_str("const C: &str = \"outbox_changes_total\";\n");
         assert_eq!(metric_names(&tree).len(), 1);
+    }
+
+    #[test]
+    fn a_metric_that_is_counted_or_documented_alone_is_found() {
+        let table =
+            "| metric | labels |\n|---|---|\n| `a_looks_total` | `b` |\n\n`a_fills_total`\n";
+        let found = |counted: &str| {
+            let code = format!("const A: &str = \"{counted}\";\nconst B: &str = \"b\";\n");
+            let files = [(DOCUMENT, table), ("crates/a/src/metrics.rs", code.as_str())];
+            metrics_are_documented(&tree(&files)).len()
+        };
+        assert_eq!(found("a_looks"), 0);
+        assert_eq!(found("a_look"), 2);
+        assert_eq!(found("a_fills"), 2);
     }
 }

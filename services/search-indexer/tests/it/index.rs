@@ -168,6 +168,7 @@ proptest! {
 
     /// Names repeat on purpose, so that most places are decided by the SKU; several commits make
     /// several segments.
+    /// Covers: Q6.
     #[test]
     fn pages_neither_skip_nor_repeat(
         names in prop::collection::vec("(red |blue )?(hoodie|hat|hood)( hat)?", 1..60),

@@ -48,6 +48,7 @@ async fn a_write_costs_two_round_trips_and_a_read_one() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Covers: A5.
 #[tokio::test]
 async fn what_fails_together_with_the_append_leaves_nothing() -> anyhow::Result<()> {
     let database = migrated().await?;

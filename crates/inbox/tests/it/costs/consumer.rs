@@ -108,6 +108,7 @@ impl Consumer {
     }
 }
 
+/// Covers: B4, B6.
 #[tokio::test]
 async fn a_delivery_costs_the_same_however_many_changes_it_brings() -> anyhow::Result<()> {
     let consumer = Consumer::serving().await?;

@@ -37,6 +37,7 @@ fn an_unknown_outcome_is_repeated_after_a_wait() {
 }
 
 proptest! {
+    /// Covers: F13.
     #[test]
     fn everything_is_published_in_order_with_one_in_flight(
         answers in prop::collection::vec((0..4u8, any::<u8>(), 0..700u64), 1..300)
