@@ -43,7 +43,11 @@ const ALONE: &[(&str, &str)] =
     &[("outbox", "tick"), ("inbox", "costs"), ("inbox", "faults"), ("service-kit", "faults")];
 /// Scenarios in the order in which they teach; others follow.
 const SCENARIOS: &[&str] =
-    &["up", "bare", "view", "find", "turns", "import", "converge", "rebuild", "faults"];
+    &["up", "view", "find", "turns", "import", "converge", "rebuild", "faults"];
+/// Scenarios that share the stage of the faults, each a fault or a border of its own.
+const AMONG_FAULTS: &[&str] = &["api", "bare", "borders", "traces"];
+/// The stage of the faults.
+const FAULTS: &str = "faults";
 /// The tests inside the packages, those of the servers that tests use among them.
 const UNIT: &str = "unit";
 /// The examples in the documentation.
@@ -154,6 +158,8 @@ fn sort(others: Vec<Binary>, mut scenarios: Vec<(String, Binary)>) -> Vec<Stage>
     scenarios.sort_by_key(|(name, _)| (place(name), name.clone()));
     let scenarios = scenarios.into_iter().map(|(name, binary)| {
         let arguments = vec![SHOW.to_owned(), SERIAL.to_owned(), format!("{name}::")];
+        let shares = AMONG_FAULTS.contains(&name.as_str());
+        let name = if shares { FAULTS.to_owned() } else { name };
         Stage { name, runs: vec![Run { binary, arguments }] }
     });
     alone.retain(|stage| !stage.runs.is_empty());
@@ -238,7 +244,7 @@ mod tests {
             binary("outbox", Target::Integration),
             binary("inbox", Target::Integration),
         ];
-        let system = ["zebra", "faults", "up"]
+        let system = ["zebra", "faults", "up", "traces"]
             .map(|name| (name.to_owned(), binary("tests", Target::Integration)));
         sort(others, system.into())
     }
@@ -263,8 +269,9 @@ mod tests {
     fn tests_of_a_package_share_the_stage_of_the_scenario_of_their_name() {
         let faults = stages().into_iter().find(|stage| stage.name == "faults").unwrap();
         let packages: Vec<_> = faults.runs.iter().map(|run| run.binary.package.as_str()).collect();
-        assert_eq!(packages, ["inbox", "tests"]);
+        assert_eq!(packages, ["inbox", "tests", "tests"]);
         assert_eq!(faults.runs[0].arguments, faults.runs[1].arguments);
+        assert_eq!(faults.runs[2].arguments, [SHOW, SERIAL, "traces::"]);
     }
 
     #[test]

@@ -66,8 +66,12 @@ fn is_empty_word(word: &str) -> bool {
     EMPTY_WORDS.contains(&word.to_lowercase().as_str())
 }
 
-/// The type that a line declares, if it declares one.
+/// The type that a line declares, if it declares one; an indented `type` belongs to a trait, and
+/// may have its name from elsewhere.
 fn declared_type(line: &str) -> Option<&str> {
+    if line.starts_with(char::is_whitespace) && line.trim_start().starts_with("type ") {
+        return None;
+    }
     let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
     let mut keyword = words.next()?;
     while matches!(keyword, "unsafe" | "auto") || keyword.ends_with(')') {
