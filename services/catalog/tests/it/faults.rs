@@ -59,13 +59,39 @@ async fn a_connection_lost_before_the_commit_leaves_nothing() -> anyhow::Result<
     let database = migrated().await?;
     let proxy = Proxy::start(&database.url()).await?;
     let app = app(&service_url(proxy.url())).await?;
+    let one = send(&app, "PUT", PATH, &[], &body("one")).await;
+    assert_eq!(one.status, 201);
+    // With a condition the commit is not sent before the row was seen.
+    let condition = [("if-match", one.etag())];
+    proxy.cut_at(1);
+    let lost = send(&app, "PUT", PATH, &condition, &body("two")).await;
+    proxy.cut_at(0);
+    assert_eq!(lost.problem(), (503, "unavailable".to_owned()));
+    let read = send(&app, "GET", PATH, &[], "").await;
+    assert_eq!(read.json()["name"], "one");
+    assert_eq!(send(&app, "PUT", PATH, &condition, &body("two")).await.status, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_lost_with_its_only_round_trip_leaves_row_and_change_or_neither()
+-> anyhow::Result<()> {
+    let database = migrated().await?;
+    let proxy = Proxy::start(&database.url()).await?;
+    let app = app(&service_url(proxy.url())).await?;
     assert_eq!(send(&app, "PUT", PATH, &[], &body("one")).await.status, 201);
     proxy.cut_at(1);
     let lost = send(&app, "PUT", PATH, &[], &body("two")).await;
     proxy.cut_at(0);
     assert_eq!(lost.problem(), (503, "unavailable".to_owned()));
-    let read = send(&app, "GET", PATH, &[], "").await;
-    assert_eq!(read.json()["name"], "one");
-    assert_eq!(send(&app, "PUT", PATH, &[], &body("two")).await.status, 200);
+    let client = database.connect().await?;
+    let both = "select (select max(version) from outbox.change) as changed,
+                       (select revision from catalog.product) as stored";
+    let row = client.query_one(both, &[]).await?;
+    let stored: i64 = row.get("stored");
+    assert_eq!(stored, 2, "the fault did not bite: the commit did not happen");
+    assert_eq!(row.get::<_, i64>("changed"), stored);
+    let repeat = send(&app, "PUT", PATH, &[], &body("two")).await;
+    assert!(repeat.status == 200 && repeat.etag().starts_with("\"2-"), "{repeat:?}");
     Ok(())
 }
