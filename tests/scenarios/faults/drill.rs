@@ -40,7 +40,7 @@ const SOURCES: [(&str, &str); 3] = [
 const WRITES: u32 = 1_100;
 const CHANGES: u32 = 1_000;
 /// The fault begins when so many changes are numbered, and before so many are.
-const BEGIN: std::ops::Range<i64> = 150..750;
+const BEGIN: std::ops::Range<i64> = 150..900;
 const SKUS: u32 = 150;
 /// Generous: it costs nothing when things go well.
 const PATIENCE: Duration = Duration::from_secs(120);
