@@ -235,19 +235,27 @@ async fn deliveries_and_other_requests_pass_as_they_are() -> anyhow::Result<()> 
 #[tokio::test]
 async fn of_two_deliveries_on_one_path_the_second_arrives_first_and_each_twice()
 -> anyhow::Result<()> {
-    let app = app().await?;
-    let proxy = DeliveryProxy::start(target(app.address), "/events/").await?;
-    proxy.set(Deliveries::DoubleAndReorder);
-    let told = post(&proxy, &delivery("a", "first")).await?;
-    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
-    assert!(app.heard.lock().unwrap().is_empty(), "it was not held back");
-    assert!(post(&proxy, &delivery("a", "second")).await?.ends_with("got second"));
     let (first, second) = ("POST /events/a first", "POST /events/a second");
-    assert_eq!(*app.heard.lock().unwrap(), [second, second, first, first]);
-    assert_eq!(app.connections.load(Ordering::SeqCst), 4);
-    let delivered = proxy.delivered();
-    assert_eq!((delivered.received, delivered.doubled, delivered.reordered), (2, 2, 1));
-    Ok(())
+    for _ in 0..10 {
+        let app = app().await?;
+        let proxy = DeliveryProxy::start(target(app.address), "/events/").await?;
+        proxy.set(Deliveries::DoubleAndReorder);
+        let told = post(&proxy, &delivery("a", "first")).await?;
+        assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+        let early = app.heard.lock().unwrap().len();
+        let told = post(&proxy, &delivery("a", "second")).await?;
+        let delivered = proxy.delivered();
+        if delivered.alone > 0 {
+            continue; // the machine stood still between the two
+        }
+        assert_eq!(early, 0, "it was not held back");
+        assert!(told.ends_with("got second"), "{told}");
+        assert_eq!(*app.heard.lock().unwrap(), [second, second, first, first]);
+        assert_eq!(app.connections.load(Ordering::SeqCst), 4);
+        assert_eq!((delivered.received, delivered.doubled, delivered.reordered), (2, 2, 1));
+        return Ok(());
+    }
+    anyhow::bail!("the machine stood still each time")
 }
 
 #[tokio::test]
