@@ -3,17 +3,13 @@
 //! So callers who send half a body and then nothing take nobody's turn; they hold a connection, and
 //! where connections are scarce the one that was silent longest makes room.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use axum::body::{Body, HttpBody as _};
+use futures::{StreamExt as _, stream::poll_fn};
 
 use crate::connections::Connection;
 
@@ -42,12 +38,6 @@ enum State {
     Over,
 }
 
-/// A body that gives the turn back while its reader waits for the caller.
-struct Awaited {
-    body: Body,
-    turn: Arc<Shared>,
-}
-
 impl Turns {
     pub(crate) fn new(max: usize) -> Self {
         Self { taken: Arc::default(), max }
@@ -63,12 +53,17 @@ impl Turns {
 }
 
 impl Turn {
-    /// The same body, which tells when it is awaited.
+    /// The same body, which gives the turn back while its reader waits for the caller.
     pub(crate) fn of_body(&self, body: Body) -> Body {
         if body.is_end_stream() {
             return body;
         }
-        Body::new(Awaited { body, turn: Arc::clone(&self.0) })
+        let (turn, mut pieces) = (Arc::clone(&self.0), body.into_data_stream());
+        Body::from_stream(poll_fn(move |context| {
+            let polled = pieces.poll_next_unpin(context);
+            turn.enter(if polled.is_pending() { State::Awaiting } else { State::Working });
+            polled
+        }))
     }
 }
 
@@ -101,31 +96,10 @@ impl Shared {
     }
 }
 
-impl HttpBody for Awaited {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        self.turn.enter(if polled.is_pending() { State::Awaiting } else { State::Working });
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures::{FutureExt as _, StreamExt as _};
+    use axum::body::Bytes;
+    use futures::FutureExt as _;
 
     use super::*;
 

@@ -30,7 +30,7 @@ pub(crate) const SEARCH: &str = "/api/v1/search";
 pub enum Error {
     /// The request would end before its answer may come, and nobody would be told who was late.
     #[error(
-        "limit answers to {answer_ms} ms: ANSWER_MS_MAX must be below HTTP_REQUEST_MS_MAX, which is \
+        "limit answers to {answer_ms} ms: ANSWER_MS_MAX must be below HTTP_REQUEST_MS_MAX \
          {request_ms}"
     )]
     Limits {

@@ -144,7 +144,7 @@ async fn forge(forger: &Bus, stream: &Stream) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_envelope_beyond_limits_is_refused_and_the_next_arrive_in_time() -> anyhow::Result<()> {
+async fn an_envelope_beyond_the_limits_keeps_the_next_from_nothing() -> anyhow::Result<()> {
     let mut mesh = Mesh::start().await?;
     timed(&mesh, "warm", None).await?;
     let stream = Stream::new(&Topic::parse(PRODUCTS)?, Lane::Normal);
