@@ -45,6 +45,11 @@ async fn a_change_is_one_trace_and_a_dead_collector_holds_nobody_up() -> anyhow:
     let mut arguments = vec!["--empty"];
     settings.iter().for_each(|setting| arguments.extend(["--set", setting.as_str()]));
     mesh.start(&arguments)?;
+    let url = mesh.url()?;
+    within(Duration::from_secs(30), "connections of before are given up", async || {
+        Ok(mesh.http().get(format!("{url}/healthz")).send().await?.status().is_success())
+    })
+    .await;
     one_trace_has_all_hops(&mesh, &collector, &mut random).await?;
     a_batch_is_linked_to_the_traces_of_its_changes(&mesh, &collector, &mut random).await?;
     let spans = collector.spans();
@@ -105,7 +110,8 @@ async fn write_traced(
     (url, sku): (&str, &str),
     (trace, span): &(String, String),
 ) -> anyhow::Result<()> {
-    let body = json!({ "name": format!("Thing {sku}"), "categories": [], "attributes": {} });
+    // An equal state would change nothing, and so travel nowhere.
+    let body = json!({ "name": format!("Traced {sku}"), "categories": [], "attributes": {} });
     let put = mesh.http().put(format!("{url}/api/v1/products/{sku}")).json(&body);
     let put = put.header("traceparent", format!("00-{trace}-{span}-01"));
     put.send().await?.error_for_status()?;
