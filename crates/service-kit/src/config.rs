@@ -37,7 +37,8 @@ pub struct Config {
     #[arg(long, env = "HTTP_IDLE_MS_MAX", default_value_t = 120_000, value_name = "MS")]
     pub http_idle_ms_max: u64,
 
-    /// Most requests in work at one time; more are answered 503.
+    /// Most requests in work at one time; more are answered 503. One that waits for the rest of its
+    /// body from its caller is not in work.
     #[arg(long, env = "HTTP_REQUESTS_MAX", default_value_t = 512, value_name = "N")]
     pub http_requests_max: usize,
 
@@ -50,8 +51,8 @@ pub struct Config {
     #[arg(long, env = "SHUTDOWN_DELAY_MS", default_value_t = 0, value_name = "MS")]
     pub shutdown_delay_ms: u64,
 
-    /// Longest that requests in work, and then tasks, may take to end at shutdown, each in
-    /// milliseconds; not shorter than a request may take.
+    /// Longest that requests in work and tasks may take to end at shutdown, in milliseconds; not
+    /// shorter than a request may take.
     #[arg(long, env = "SHUTDOWN_MS_MAX", default_value_t = 15_000, value_name = "MS")]
     pub shutdown_ms_max: u64,
 

@@ -4,8 +4,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Error;
 
-/// For the database, the sidecar, an index and what the runtime itself holds.
-const OTHER_FILES: u64 = 512;
+/// For the database, the sidecar, an index, requests to others and what the runtime itself holds.
+const OTHER_FILES: u64 = 1024;
 
 /// Lets the process open as many files as its connections need, up to what it may raise by itself:
 /// a service that runs out of files answers nobody, its probes neither.

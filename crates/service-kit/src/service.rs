@@ -1,6 +1,6 @@
 //! A running service: starts telemetry first, serves, and ends everything in order.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use contracts::Topic;
@@ -17,6 +17,9 @@ use crate::{
     server::{Limits, Server},
     telemetry::Telemetry,
 };
+
+/// What tasks have at least for their end, where requests took all the time there was.
+const TASKS_LEAST: Duration = Duration::from_secs(2);
 
 /// A service between its start and its end.
 ///
@@ -138,10 +141,11 @@ impl Service {
     }
 
     async fn finish(&self, server: Server) -> Result<(), Error> {
-        let limit = self.config.shutdown_limit();
-        server.drain(limit).await;
+        let deadline = Instant::now() + self.config.shutdown_limit();
+        server.drain(self.config.shutdown_limit()).await;
         self.stop.cancel();
-        self.tasks.finish(limit).await
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.tasks.finish(left.max(TASKS_LEAST)).await
     }
 }
 

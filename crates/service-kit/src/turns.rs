@@ -3,96 +3,112 @@
 //! So callers who send half a body and then nothing take nobody's turn; they hold a connection, and
 //! where connections are scarce the one that was silent longest makes room.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
 };
 
 use axum::body::{Body, HttpBody as _};
 use futures::{StreamExt as _, stream::poll_fn};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
 
 use crate::connections::Connection;
 
 /// How many requests may be in work at one time.
 #[derive(Debug, Clone)]
-pub(crate) struct Turns {
-    taken: Arc<AtomicUsize>,
-    max: usize,
-}
+pub(crate) struct Turns(Arc<Semaphore>);
 
 /// A request in work, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn(Arc<Shared>);
+pub(crate) struct Turn {
+    shared: Arc<Shared>,
+    turns: Turns,
+}
 
 #[derive(Debug)]
 struct Shared {
-    taken: Arc<AtomicUsize>,
     connection: Option<Connection>,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
-    Working,
+    Working(#[expect(dead_code, reason = "held, and given back with this")] OwnedSemaphorePermit),
     Awaiting,
     Over,
 }
 
 impl Turns {
     pub(crate) fn new(max: usize) -> Self {
-        Self { taken: Arc::default(), max }
+        Self(Arc::new(Semaphore::new(max)))
     }
 
     /// One more, unless as many as allowed are in work.
     pub(crate) fn take(&self, connection: Option<Connection>) -> Option<Turn> {
-        let more = |taken| (taken < self.max).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
-        let (taken, state) = (Arc::clone(&self.taken), Mutex::new(State::Working));
-        Some(Turn(Arc::new(Shared { taken, connection, state })))
+        let permit = Arc::clone(&self.0).try_acquire_owned().ok()?;
+        let state = Mutex::new(State::Working(permit));
+        Some(Turn { shared: Arc::new(Shared { connection, state }), turns: self.clone() })
     }
 }
 
 impl Turn {
-    /// The same body, which gives the turn back while its reader waits for the caller.
+    /// The same body, which gives the turn back while its reader waits for the caller. Who goes on
+    /// waits for a turn, before all who are new.
     pub(crate) fn of_body(&self, body: Body) -> Body {
         if body.is_end_stream() {
             return body;
         }
-        let (turn, mut pieces) = (Arc::clone(&self.0), body.into_data_stream());
+        let (shared, mut pieces) = (Arc::clone(&self.shared), body.into_data_stream());
+        let mut turns = PollSemaphore::new(Arc::clone(&self.turns.0));
+        let mut came = None;
         Body::from_stream(poll_fn(move |context| {
-            let polled = pieces.poll_next_unpin(context);
-            turn.enter(if polled.is_pending() { State::Awaiting } else { State::Working });
-            polled
+            if came.is_none() {
+                match pieces.poll_next_unpin(context) {
+                    Poll::Ready(piece) => came = Some(piece),
+                    Poll::Pending => {
+                        shared.awaits();
+                        return Poll::Pending;
+                    }
+                }
+            }
+            ready!(shared.goes_on(&mut turns, context));
+            Poll::Ready(came.take().flatten())
         }))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.enter(State::Over);
+        *self.shared.state() = State::Over;
     }
 }
 
 impl Shared {
-    /// Nothing follows the end. Who goes on after a wait goes on even if others took all turns
-    /// meanwhile: connections bound how many can.
-    fn enter(&self, next: State) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *state;
-        if before == next || before == State::Over {
-            return;
+    fn awaits(&self) {
+        let mut state = self.state();
+        if matches!(*state, State::Working(_)) {
+            *state = State::Awaiting;
+            self.connection.iter().for_each(Connection::awaits);
         }
-        *state = next;
-        if before == State::Working {
-            self.taken.fetch_sub(1, Ordering::SeqCst);
-        } else if next == State::Working {
-            self.taken.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn goes_on(&self, turns: &mut PollSemaphore, context: &mut Context<'_>) -> Poll<()> {
+        if !matches!(*self.state(), State::Awaiting) {
+            return Poll::Ready(());
         }
-        match (&self.connection, next) {
-            (Some(connection), State::Awaiting) => connection.awaits(),
-            (Some(connection), State::Working) => connection.goes_on(),
-            (Some(_), State::Over) | (None, _) => {}
+        self.connection.iter().for_each(Connection::goes_on);
+        let permit = ready!(turns.poll_acquire(context)).expect("the semaphore is never closed");
+        let mut state = self.state();
+        if matches!(*state, State::Awaiting) {
+            drop(mem::replace(&mut *state, State::Working(permit)));
         }
+        Poll::Ready(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,8 +129,10 @@ mod tests {
         assert!(body.next().now_or_never().is_none());
         let other = turns.take(None).expect("free while the body is awaited");
         sender.unbounded_send(Ok(Bytes::from_static(b"late"))).unwrap();
-        assert_eq!(body.next().await.unwrap().unwrap(), "late");
+        assert!(body.next().now_or_never().is_none(), "it went on beside the other");
         drop(other);
+        assert!(turns.take(None).is_none(), "who waited comes first");
+        assert_eq!(body.next().await.unwrap().unwrap(), "late");
         assert!(turns.take(None).is_none(), "it works again");
         drop(turn);
         assert!(body.next().now_or_never().is_none());

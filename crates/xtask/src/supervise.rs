@@ -91,7 +91,7 @@ pub(crate) fn sweep(home: &Home) -> Result<()> {
     left.sort_by_key(|(kind, _)| std::cmp::Reverse(*kind));
     for (kind, process) in left {
         process.signal(if kind == Kind::Postgres { Signal::INT } else { Signal::TERM });
-        if !process.wait_gone(Duration::from_secs(10)) {
+        if !process.wait_gone(Duration::from_secs(25)) {
             process.kill_group();
             process.wait_gone(Duration::from_secs(5));
         }
