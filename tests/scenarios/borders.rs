@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use harness::{Mesh, Part};
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 use testkit::{Manner, Slow, allow_connections, within};
 
 use crate::shop;
@@ -17,9 +18,10 @@ const RECOVERY: Duration = Duration::from_secs(30);
 const SLOW: usize = 2_000;
 /// Below this, what is measured is the machine.
 const FLOOR: Duration = Duration::from_millis(250);
-const REQUESTS: usize = 100;
+const REQUESTS: usize = 150;
+const GIVEN_UP: Duration = Duration::from_secs(20);
 /// Other work on the machine may come and go meanwhile; what the fault does is there each time.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 
 /// What a service or a sidecar was started with.
 fn environment(part: &Part) -> anyhow::Result<BTreeMap<String, String>> {
@@ -141,23 +143,35 @@ fn borders(mesh: &Mesh) -> anyhow::Result<Vec<Border>> {
 }
 
 /// What 99 of 100 healthy requests took at most: at the border itself, each over a connection of
-/// its own, and right through the mesh.
+/// its own, and right through the mesh. One that fails is said, and counts as the slowest.
 async fn p99(mesh: &Mesh, url: &str, probe: Option<&str>) -> anyhow::Result<Duration> {
     let mut taken = Vec::with_capacity(REQUESTS);
     for number in 0..REQUESTS {
         let start = Instant::now();
-        match (number % 3, probe) {
+        let request = match (number % 3, probe) {
             (0, Some(probe)) => {
-                let fresh = reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?;
-                fresh.get(probe).send().await?.error_for_status()?;
+                let fresh = reqwest::Client::builder().timeout(GIVEN_UP).build()?;
+                fresh.get(probe)
             }
-            (1, _) => shop::product(mesh, url, SKU).await?,
-            _ => {
-                let (status, view) = shop::view(mesh, url, SKU).await?;
-                ensure!(status == StatusCode::OK, "{status} {view}");
+            (1, _) => {
+                let body = json!({ "name": "Thing", "categories": [], "attributes": {} });
+                mesh.http().put(format!("{url}/api/v1/products/{SKU}")).json(&body)
+            }
+            _ => mesh.http().get(format!("{url}/api/v1/views/products/{SKU}")),
+        };
+        let answered = async {
+            let answer = request.send().await?;
+            let (status, text) = (answer.status(), answer.text().await?);
+            ensure!(status.is_success(), "{status} {text}");
+            Ok(())
+        };
+        match answered.await {
+            Ok(()) => taken.push(start.elapsed()),
+            Err(error) => {
+                println!("request {number} failed after {:?}: {error:#}", start.elapsed());
+                taken.push(GIVEN_UP);
             }
         }
-        taken.push(start.elapsed());
     }
     taken.sort_unstable();
     taken.get(REQUESTS * 99 / 100).copied().context("something was measured")
@@ -178,7 +192,8 @@ async fn beset(mesh: &Mesh, url: &str, border: &Border) -> anyhow::Result<bool> 
         Ok(open_files(border.pid)? > files + SLOW - SLOW / 5)
     })
     .await;
-    let beside = p99(mesh, url, border.probe.as_deref()).await?;
+    let ask = async || p99(mesh, url, border.probe.as_deref()).await;
+    let beside = ask().await?;
     let open = slow.count();
     ensure!(open > SLOW - SLOW / 5, "{name}: only {open} are open");
     println!("{name}: P99 {before:?} alone, {beside:?} beside {open} slow connections");
@@ -187,7 +202,13 @@ async fn beset(mesh: &Mesh, url: &str, border: &Border) -> anyhow::Result<bool> 
         Ok(open_files(border.pid)? < files + SLOW / 5)
     })
     .await;
-    Ok(beside <= (before * 2).max(FLOOR))
+    if beside <= (before * 2).max(FLOOR) {
+        return Ok(true);
+    }
+    // Something else may have begun meanwhile, which is still there.
+    let after = ask().await?;
+    println!("{name}: P99 {after:?} after");
+    Ok(beside <= after * 2)
 }
 
 #[tokio::test(flavor = "multi_thread")]

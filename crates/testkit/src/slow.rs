@@ -15,8 +15,9 @@ use crate::within;
 
 /// Between two bytes of one connection.
 const BYTE_PAUSE: Duration = Duration::from_secs(3);
-/// Before a connection that was closed is opened again.
-const REOPEN_PAUSE: Duration = Duration::from_millis(300);
+/// Before a connection that was closed is opened again: from this on, spread over a second, since
+/// what was opened at one time is closed at one time.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 /// So many are opened at one time, so that no listener's queue overflows.
 const BURST: usize = 100;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -58,7 +59,8 @@ impl Slow {
                 loop {
                     // Whatever ends it, it comes again.
                     let _ = dawdle(address, &manner, &counts).await;
-                    tokio::time::sleep(REOPEN_PAUSE).await;
+                    let spread = Duration::from_millis((number % 100) as u64 * 10);
+                    tokio::time::sleep(REOPEN_PAUSE + spread).await;
                 }
             });
             if number % BURST == BURST - 1 {

@@ -71,7 +71,8 @@ impl World {
             "--search-indexer-url",
             &search_indexer,
         ];
-        let settings = settings(&[&urls[..], &["--answer-ms-max", "300"]].concat());
+        let settings =
+            settings(&[&urls[..], &["--answer-ms-max", "300", "--part-ms-max", "300"]].concat());
         let bus = Bus::none().with_app_token(SecretString::from(APP_TOKEN));
         let behind = Owners::connect(&bus, &settings).unwrap();
         Self { routes: gateway::routes(behind), _owners: owners }
