@@ -170,7 +170,7 @@ fn record(
 /// Asks an unavailable mesh again for a while; by the key a write that was carried out although its
 /// answer was lost is answered as it was the first time.
 async fn send(request: reqwest::RequestBuilder) -> anyhow::Result<StatusCode> {
-    for _ in 0..100 {
+    for _ in 0..600 {
         let again = request.try_clone().context("a request with a streamed body")?;
         match again.send().await {
             Ok(answer) if !AGAIN.contains(&answer.status()) => return Ok(answer.status()),

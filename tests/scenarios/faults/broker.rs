@@ -30,9 +30,9 @@ async fn a_broker_that_is_killed_and_comes_back_empty_loses_nothing() -> anyhow:
         let mut broker = connect(drill).await?;
         let before = added(&mut broker).await?;
         let was = drill.mesh.part("redis")?.pid;
-        let numbered = drill.numbered().await?;
         let away = drill.mesh.without("redis")?;
         ensure!(added(&mut broker).await.is_err(), "the broker still answers");
+        let numbered = drill.numbered().await?;
         drill
             .until("changes are numbered without a broker", async || {
                 Ok(drill.numbered().await? >= numbered + 50)

@@ -1,9 +1,11 @@
 //! What an outsider is told, held against what the owners hold.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use harness::Mesh;
+use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
 /// So many products are looked at one by one.
@@ -95,18 +97,34 @@ async fn search_is_right(mesh: &Mesh, url: &str, owned: &Owned) -> anyhow::Resul
     Ok(())
 }
 
+/// The view of a product; an owner that answers late makes it stale, and it says so, and then it is
+/// asked for again.
+async fn settled_view(mesh: &Mesh, url: &str, sku: &str) -> anyhow::Result<(StatusCode, Value)> {
+    let path = format!("{url}/api/v1/views/products/{sku}");
+    let mut last = None;
+    for _ in 0..20 {
+        let answer = mesh.http().get(&path).send().await?;
+        let (status, view) = (answer.status(), answer.json::<Value>().await?);
+        if !status.is_server_error() && view["freshness"]["stale"] != true {
+            return Ok((status, view));
+        }
+        last = Some(view);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    bail!("{sku}: no fresh view: {last:?}")
+}
+
 /// A view tells the owners' records as they are, says so, and calls itself fresh.
 async fn view_is_right(mesh: &Mesh, url: &str, owned: &Owned, sku: &str) -> anyhow::Result<()> {
     let record = |kept: &BTreeMap<String, Record>| kept.get(sku).cloned();
     let (product, price) = (record(&owned.products), record(&owned.prices));
     let stock = owned.stock.get(sku).cloned().unwrap_or_default();
-    let path = format!("{url}/api/v1/views/products/{sku}");
-    let answer = mesh.http().get(path).send().await?;
+    let (status, view) = settled_view(mesh, url, sku).await?;
     if product.is_none() && price.is_none() && stock.is_empty() {
-        ensure!(answer.status() == reqwest::StatusCode::NOT_FOUND, "{sku}: {answer:?}");
+        ensure!(status == StatusCode::NOT_FOUND, "{sku}: {view}");
         return Ok(());
     }
-    let view: Value = answer.error_for_status()?.json().await?;
+    ensure!(status.is_success(), "{sku}: {status}, {view}");
     ensure!(view["freshness"]["stale"] == false, "{view}");
     let parts = view["freshness"]["parts"].as_object().context("no parts")?;
     for (name, record) in [("product", product), ("price", price)] {
