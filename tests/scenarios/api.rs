@@ -15,7 +15,7 @@ const SEED: &str = "57";
 /// Generated requests for each operation, beside those that try each rule of the document.
 const EXAMPLES: &str = "5";
 /// For one service; a service that hangs is none that answers.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 /// Every service with a document; the gateway's holds those of all others.
 const SERVICES: [&str; 5] = ["catalog", "pricing", "warehouse", "search-indexer", "gateway"];
 
@@ -48,7 +48,7 @@ fn examine(tool: &Path, url: &str, home: &Path) -> anyhow::Result<Output> {
     command.args(["--checks", "not_a_server_error,status_code_conformance"]);
     command.args(["--phases", "coverage,fuzzing", "--max-examples", EXAMPLES, "--seed", SEED]);
     command.args(["--generation-deterministic", "--continue-on-failure", "--no-shrink"]);
-    command.args(["--request-timeout", "15", "--no-color"]).current_dir(home);
+    command.args(["--request-timeout", "30", "--no-color"]).current_dir(home);
     command.output().context("start schemathesis")
 }
 

@@ -27,9 +27,9 @@ const LINKS_MAX: usize = 32;
 const TIMED: usize = 20;
 /// A machine that others use as well is no stopwatch: a collector that is in the way costs seconds.
 const SLACK: u32 = 3;
-const FLOOR: Duration = Duration::from_secs(1);
+const FLOOR: Duration = Duration::from_secs(2);
 
-/// Covers: M1, M2, M3, M5, M14, M33, A33.
+/// Covers: M1, M14, M33, A33.
 #[tokio::test]
 async fn a_change_is_one_trace_and_a_dead_collector_holds_nobody_up() -> anyhow::Result<()> {
     let mut random = StdRng::seed_from_u64(SEED);
@@ -156,15 +156,14 @@ async fn one_trace_has_all_hops(
             spans.iter().any(|span| span.service == service && by.contains(&span.name.as_str()))
         };
         ensure!(consumers.iter().all(|service| taken(service)), "{:?}", names(&spans));
+        let ids = spans.iter().map(|span| span.id.as_str());
+        let known: BTreeSet<&str> = ids.chain([root.as_str()]).collect();
+        let loose = spans.iter().find(|span| !known.contains(span.parent.as_str()));
+        ensure!(loose.is_none(), "{loose:?} hangs in the air");
         Ok(true)
     })
     .await;
     let spans = collector.of_trace(trace);
-    let known: BTreeSet<&str> =
-        spans.iter().map(|span| span.id.as_str()).chain([root.as_str()]).collect();
-    for span in &spans {
-        ensure!(known.contains(span.parent.as_str()), "{span:?} hangs in the air");
-    }
     println!("one change, one trace of {} spans: {:?}", spans.len(), names(&spans));
     Ok(())
 }

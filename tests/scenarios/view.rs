@@ -38,7 +38,7 @@ const COPIES: [(&str, &str); 8] = [
     ("warehouse.stock", "gateway"),
 ];
 
-/// Covers: A16, A18, A19, A20, K1, K2, O1, P8.
+/// Covers: A16, A18, A19, A20, K1, K2, O1, O12, P8.
 #[tokio::test]
 async fn every_page_agrees_with_its_masters_while_the_trade_flows() -> anyhow::Result<()> {
     let mesh = Mesh::up(&["--traffic", "20"])?;

@@ -13,7 +13,7 @@ pub enum Unfit {
     Policy(String),
     /// A delivery that is refused once would be acknowledged and gone.
     #[error(
-        "this sidecar tries no delivery again: it has no resiliency `{RESILIENCY}` (add \
+        "this sidecar has no resiliency `{RESILIENCY}`, so what is refused once may be gone (add \
          components/resiliency.yaml to its --resources-path)"
     )]
     NoRetries,

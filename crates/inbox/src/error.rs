@@ -120,7 +120,7 @@ impl Error {
 
     /// Whether the source said what nobody can read.
     pub(crate) const fn is_unreadable_answer(&self) -> bool {
-        matches!(self, Self::UnreadableAnswer { .. })
+        matches!(self, Self::UnreadableAnswer { .. } | Self::TooLong { .. })
     }
 
     pub(crate) fn unreadable_answer(

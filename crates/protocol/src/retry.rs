@@ -39,7 +39,6 @@ mod tests {
 
     const SCHEDULE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
-    /// Covers: F3.
     #[test]
     fn each_failure_doubles_the_limit_up_to_the_cap() {
         let limits: Vec<_> = (1..=9).map(|n| SCHEDULE.limit(n).as_millis()).collect();

@@ -23,6 +23,7 @@ async fn a_flushed_broker_loses_nothing() -> anyhow::Result<()> {
     drill.survives("stream Redis flushed", Door::Gateway, fault).await
 }
 
+/// Covers: F10.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_killed_and_comes_back_empty_loses_nothing() -> anyhow::Result<()> {
     let drill = Drill::begin(Mesh::new()?, &[]).await?;

@@ -31,6 +31,7 @@ async fn what_is_refused_for_ten_seconds_is_read_from_the_source() -> anyhow::Re
     drill.survives("search-indexer answers 500 for 10 s", Door::Gateway, fault).await
 }
 
+/// Covers: P10.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deliveries_that_come_twice_and_in_another_order_are_applied_once() -> anyhow::Result<()> {
     let mesh = Mesh::new()?;

@@ -271,7 +271,6 @@ async fn what_a_dead_process_had_in_its_hands_is_delivered_to_the_next() -> anyh
     Ok(())
 }
 
-/// Covers: F10.
 #[tokio::test]
 async fn cut_connections_lose_nothing_that_is_published_until_it_worked() -> anyhow::Result<()> {
     for transport in WITH_BROKER {

@@ -94,7 +94,6 @@ async fn what_comes_before_its_handler_is_not_lost() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Covers: P18.
 #[tokio::test]
 async fn tokens_and_scopes_keep_strangers_out() -> anyhow::Result<()> {
     let _turn = TURNS.lock().await;

@@ -14,7 +14,6 @@ fn relay() -> Fake {
     )])
 }
 
-/// Covers: O10.
 #[test]
 fn a_bound_makes_being_behind_a_failure() {
     let relay = relay();

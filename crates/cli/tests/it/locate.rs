@@ -62,7 +62,6 @@ fn consumer(applied_at: &str, clean_at: &str) -> Fake {
     Fake::with(&[("/sync/status", status()), (WHERE, copy)])
 }
 
-/// Covers: O12.
 #[test]
 fn every_hop_at_all_consumers_adds_up_to_the_end_to_end_time() {
     let relay = relay();

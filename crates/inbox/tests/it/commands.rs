@@ -25,7 +25,6 @@ async fn routes(world: &World, run: &Run, tasks: &mut JoinSet<()>) -> anyhow::Re
     serve(run.config.monitor.routes(world.pool.clone(), &bus), tasks).await
 }
 
-/// Covers: M34.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_shows_the_books_of_every_stream() -> anyhow::Result<()> {
     let (world, run) = World::serving("status").await?;

@@ -70,7 +70,6 @@ async fn an_early_push_waits_for_the_one_before_it() -> anyhow::Result<()> {
     panic!("no early push was taken without the feed")
 }
 
-/// Covers: P10.
 #[tokio::test(flavor = "multi_thread")]
 async fn pushes_in_any_order_leave_the_newest_state() -> anyhow::Result<()> {
     let (world, _run) = World::serving("disorder").await?;

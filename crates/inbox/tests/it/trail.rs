@@ -65,7 +65,7 @@ fn time(value: &Value) -> anyhow::Result<DateTime<Utc>> {
     Ok(value.as_str().unwrap_or_default().parse()?)
 }
 
-/// Covers: P9.
+/// Covers: P9, M34.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_followed_from_its_delivery_to_the_sink_that_noticed_it() -> anyhow::Result<()>
 {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::tree::{File, Finding, Tree};
 
 /// An id and what it asks for, one a line.
-const LIST: &str = "tests/requirements.txt";
+const LIST: &str = "tests/covered.txt";
 /// How a mark begins, after the slashes of a documentation line.
 const MARK: &str = " Covers: ";
 
