@@ -93,6 +93,11 @@ impl Metrics {
         }
     }
 
+    /// A batch was tried for so long and rolled back because of one of its records.
+    pub(crate) fn split(&self, took: Duration) {
+        self.operations.took("apply", Status::Failed, took);
+    }
+
     /// A batch was tried for so long and rolled back; it is tried again.
     pub(crate) fn failed(&self, header: &Header, took: Duration) {
         let changes = (header.last.get() - header.first.get() + 1).unsigned_abs();

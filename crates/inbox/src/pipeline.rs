@@ -54,25 +54,26 @@ pub(crate) enum Taken {
 impl<P: Projection> Pipeline<P> {
     /// Takes a delivery; a record that spoils its batch becomes a case, alone.
     pub(crate) async fn take(&self, incoming: &Incoming<'_>) -> Result<Taken, Error> {
-        match self.count(incoming, self.attempt(incoming, Trial::Whole)).await {
+        match self.count(incoming, Trial::Whole).await {
             Err(error) if error.blames_record() => {
                 let (stream, error) = (&incoming.envelope.header.stream, chain(&error));
                 tracing::warn!(%stream, error, "a batch failed, it is tried record by record");
-                self.count(incoming, self.attempt(incoming, Trial::EachAlone)).await
+                self.count(incoming, Trial::EachAlone).await
             }
             outcome => outcome,
         }
     }
 
-    async fn count(
-        &self,
-        incoming: &Incoming<'_>,
-        attempt: impl Future<Output = Result<Taken, Error>>,
-    ) -> Result<Taken, Error> {
+    async fn count(&self, incoming: &Incoming<'_>, trial: Trial) -> Result<Taken, Error> {
         let began = Instant::now();
-        let outcome = attempt.await;
-        if outcome.is_err() {
-            self.metrics.failed(&incoming.envelope.header, began.elapsed());
+        let outcome = self.attempt(incoming, trial).await;
+        match (&outcome, trial) {
+            (Ok(_), _) => {}
+            // Its records are tried at once, each alone, and counted then.
+            (Err(error), Trial::Whole) if error.blames_record() => {
+                self.metrics.split(began.elapsed());
+            }
+            (Err(_), _) => self.metrics.failed(&incoming.envelope.header, began.elapsed()),
         }
         outcome
     }
