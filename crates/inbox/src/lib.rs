@@ -54,6 +54,7 @@ mod gauges;
 mod held;
 mod intake;
 mod journal;
+mod lent;
 mod metrics;
 mod monitor;
 mod pipeline;

@@ -4,15 +4,16 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use contracts::{Envelope, Header, Stream, Topic};
-use deadpool_postgres::Pool;
+use deadpool_postgres::{Client, Pool};
 use protocol::reader::{Connection, Next, Phase, Position, Road, connect};
 use tracing::Instrument as _;
 
 use crate::apply::{Trial, apply};
 use crate::batch::Parsed;
-use crate::careful::Careful;
+use crate::careful::{Careful, Turn};
 use crate::error::chain;
 use crate::journal::{Clock, Entry, Via};
+use crate::lent::Lent;
 use crate::metrics::Metrics;
 use crate::store::Locked;
 use crate::{Error, Monitor, Projection, Transaction, store};
@@ -79,12 +80,24 @@ impl<P: Projection> Pipeline<P> {
     }
 
     async fn attempt(&self, incoming: &Incoming<'_>, trial: Trial) -> Result<Taken, Error> {
+        let clock = Clock::start();
+        let mut careful = self.careful.enter(&self.pool).await?;
+        let client = Lent::from(&self.pool).await?;
+        let outcome = self.attempt_on(&client, (clock, &mut careful), incoming, trial).await;
+        client.answered();
+        outcome
+    }
+
+    async fn attempt_on(
+        &self,
+        client: &Client,
+        (mut clock, careful): (Clock, &mut Turn<'_>),
+        incoming: &Incoming<'_>,
+        trial: Trial,
+    ) -> Result<Taken, Error> {
         let header = &incoming.envelope.header;
         let stream = &header.stream;
-        let mut clock = Clock::start();
-        let mut careful = self.careful.enter(&self.pool).await?;
-        let client = self.pool.get().await?;
-        let tx = Transaction::new(&client);
+        let tx = Transaction::new(client);
 
         // Lock the position, and decide from that row alone what connects. The keys come along
         // where it looks as if it will.
