@@ -11,6 +11,6 @@ mod writers;
 
 pub use backup::Backup;
 pub use mesh::{Frozen, Mesh, Part, Status, Without};
-pub use proof::{Books, Ends, Equal};
+pub use proof::{Books, COPIES, Ends, Equal};
 pub use watch::Watch;
 pub use writers::{Answers, Tally, Writers};

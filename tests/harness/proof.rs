@@ -11,6 +11,18 @@ use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::Mesh;
 
+/// Who copies what of a product, its price and its stock: topic and consumer.
+pub const COPIES: [(&str, &str); 8] = [
+    ("catalog.products", "search-indexer"),
+    ("catalog.products", "gateway"),
+    ("catalog.products", "pricing"),
+    ("catalog.products", "warehouse"),
+    ("pricing.prices", "search-indexer"),
+    ("pricing.prices", "gateway"),
+    ("warehouse.stock", "search-indexer"),
+    ("warehouse.stock", "gateway"),
+];
+
 /// The two ends of one topic: the owner's database and a consumer's.
 #[derive(Debug)]
 pub struct Ends {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
-use harness::{Ends, Mesh};
+use harness::{COPIES, Ends, Mesh};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -26,17 +26,6 @@ const PROMISE: Duration = Duration::from_secs(1);
 const KEPT: usize = 18;
 /// For an answer that is asked for anew while others write.
 const AGREE: Duration = Duration::from_secs(5);
-/// Who copies what.
-const COPIES: [(&str, &str); 8] = [
-    ("catalog.products", "search-indexer"),
-    ("catalog.products", "gateway"),
-    ("catalog.products", "pricing"),
-    ("catalog.products", "warehouse"),
-    ("pricing.prices", "search-indexer"),
-    ("pricing.prices", "gateway"),
-    ("warehouse.stock", "search-indexer"),
-    ("warehouse.stock", "gateway"),
-];
 
 /// Covers: A16, A18, A19, A20, K1, K2, O1, O12, P8.
 #[tokio::test]

@@ -4,23 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use harness::{Ends, Mesh, Tally, Watch, Writers};
+use harness::{COPIES, Ends, Mesh, Tally, Watch, Writers};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::outside;
 
-/// Who copies what.
-const COPIES: [(&str, &str); 8] = [
-    ("catalog.products", "search-indexer"),
-    ("catalog.products", "gateway"),
-    ("catalog.products", "pricing"),
-    ("catalog.products", "warehouse"),
-    ("pricing.prices", "search-indexer"),
-    ("pricing.prices", "gateway"),
-    ("warehouse.stock", "search-indexer"),
-    ("warehouse.stock", "gateway"),
-];
 /// Copies of which the consumer keeps rows of its own.
 const WITH_ROWS: [(&str, &str); 5] = [
     ("catalog.products", "search-indexer"),
