@@ -2,6 +2,7 @@
 
 use deadpool_postgres::ClientWrapper;
 use serde::Serialize;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
@@ -68,6 +69,11 @@ impl<'a> Append<'a> {
         self
     }
 
+    /// The entity's topic.
+    pub const fn topic(&self) -> &'a str {
+        self.topic
+    }
+
     /// The entity's key.
     pub const fn key(&self) -> &'a str {
         self.key
@@ -91,26 +97,33 @@ impl<'a> Append<'a> {
         client: &ClientWrapper,
         statement: &Statement,
     ) -> Result<Row, tokio_postgres::Error> {
+        self.send_with(client, statement, &[]).await
+    }
+
+    /// Runs a statement whose first parameters are those of `outbox.append`.
+    async fn send_with(
+        &self,
+        client: &ClientWrapper,
+        statement: &Statement,
+        more: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, tokio_postgres::Error> {
         let op = if self.payload.is_some() { Operation::Upsert } else { Operation::Delete };
         let expected = self.expected.map(Version::get);
         let trace = bus::trace::current();
         let trace = trace.as_ref().map(contracts::TraceContext::as_str);
-        client
-            .query_one(
-                statement,
-                &[
-                    &self.topic,
-                    &self.key,
-                    &op.as_str(),
-                    &self.payload,
-                    &expected,
-                    &self.event,
-                    &trace,
-                    &self.tenant,
-                    &self.force,
-                ],
-            )
-            .await
+        let op = op.as_str();
+        let own: [&(dyn ToSql + Sync); 9] = [
+            &self.topic,
+            &self.key,
+            &op,
+            &self.payload,
+            &expected,
+            &self.event,
+            &trace,
+            &self.tenant,
+            &self.force,
+        ];
+        client.query_one(statement, &[&own, more].concat()).await
     }
 
     pub(crate) fn refusal(&self, source: tokio_postgres::Error) -> Error {
@@ -124,6 +137,23 @@ impl<'a> Append<'a> {
         let row = appended.map_err(|source| self.refusal(source))?;
         version(row.try_get("version").map_err(Error::Database)?, self.key)
     }
+}
+
+/// Stores a record and appends its change, which does not depend on it, in one statement that is a
+/// transaction of its own; answers its row.
+///
+/// The statement has the parameters of `outbox.append` as `$1` to `$9`, the record's after them,
+/// and calls it once it has locked the record. An error that is [`Error::CommitUnknown`] leaves
+/// open whether it happened.
+pub async fn write(
+    client: &ClientWrapper,
+    sql: &str,
+    record: &[&(dyn ToSql + Sync)],
+    change: &Append<'_>,
+) -> Result<Row, Error> {
+    let statement = client.prepare_cached(sql).await.map_err(Error::Database)?;
+    let written = change.send_with(client, &statement, record).instrument(change.span()).await;
+    written.map_err(|source| Error::of_write(source, change.key, change.expected))
 }
 
 /// Appends the entity's new state; answers its version. An equal state appends nothing.

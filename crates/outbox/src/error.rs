@@ -1,7 +1,7 @@
 //! What can go wrong between a service and its outbox.
 
 use contracts::Version;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 /// An append or its transaction did not work.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,22 @@ impl Error {
             },
             "SL422" => Self::Refused { key: key.to_owned(), reason: refusal.message().to_owned() },
             _ => Self::Database(source),
+        }
+    }
+
+    /// What the failure of a statement means that is a transaction of its own. Where the database
+    /// refused it, it rolled back; one that ended the session instead may have come after the
+    /// commit.
+    pub(crate) fn of_write(
+        source: tokio_postgres::Error,
+        key: &str,
+        expected: Option<Version>,
+    ) -> Self {
+        let severity = source.as_db_error().and_then(DbError::parsed_severity);
+        if severity == Some(Severity::Error) {
+            Self::of_append(source, key, expected)
+        } else {
+            Self::CommitUnknown(source)
         }
     }
 

@@ -18,15 +18,16 @@
 //! ```
 //!
 //! In two round trips: the insert travels with `begin`, and [`Tx::append_and_commit`] sends the
-//! append with `commit`. In one, where nothing is to be decided in between:
-//! [`Tx::query_append_and_commit`].
+//! append with `commit`. In one, where nothing is to be decided in between: [`write`].
 
 mod append;
 mod error;
 mod relay;
 mod tx;
 
-pub use crate::append::{Append, append, append_if, append_many, delete, delete_if, register};
+pub use crate::append::{
+    Append, append, append_if, append_many, delete, delete_if, register, write,
+};
 pub use crate::error::Error;
 pub use crate::relay::{Config, Relay, RelayError, Turn, routes, trail_routes};
 pub use crate::tx::Tx;
@@ -36,4 +37,5 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__outbox", include_str!("../migrations/V1__outbox.sql")),
     ("V2__sealed_at", include_str!("../migrations/V2__sealed_at.sql")),
     ("V3__append_many", include_str!("../migrations/V3__append_many.sql")),
+    ("V4__append", include_str!("../migrations/V4__append.sql")),
 ];

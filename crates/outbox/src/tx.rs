@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use deadpool_postgres::ClientWrapper;
-use futures::future::{MaybeDone, join, join3, join4, maybe_done};
+use futures::future::{MaybeDone, join, join3, maybe_done};
 use futures::{FutureExt as _, poll};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -89,57 +89,7 @@ impl<'a> Tx<'a> {
         let commit = self.client.batch_execute(COMMIT);
         let (_, _, committed) = join3(beginning.as_mut(), appending.as_mut(), commit).await;
         output(beginning).map_err(Error::CommitUnknown)?;
-        self.committed(change, output(appending), committed)
-    }
-
-    /// Runs a statement that answers one row, appends a change that does not depend on it, and
-    /// commits: all in one round trip, so a lock that the statement takes is held for no wait of
-    /// ours.
-    pub async fn query_append_and_commit(
-        self,
-        sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
-        change: &Append<'_>,
-    ) -> Result<(Row, Version), Error> {
-        let query = self.client.prepare_cached(sql).await.map_err(Error::Database)?;
-        let append = change.prepare(self.client).await?;
-        // Polled in order, so sent in order, and each only if the one before was.
-        let mut beginning = pin!(maybe_done(self.begun()));
-        sent(beginning.as_mut()).await.map_err(Error::Database)?;
-        let mut querying = pin!(maybe_done(self.client.query_one(&query, parameters)));
-        sent(querying.as_mut()).await.map_err(Error::Database)?;
-        let mut appending =
-            pin!(maybe_done(change.send(self.client, &append).instrument(change.span())));
-        sent(appending.as_mut()).await.map_err(|source| change.refusal(source))?;
-        let commit = self.client.batch_execute(COMMIT);
-        let all = join4(beginning.as_mut(), querying.as_mut(), appending.as_mut(), commit);
-        let (_, _, _, committed) = all.await;
-        output(beginning).map_err(Error::CommitUnknown)?;
-        let row = match output(querying) {
-            Ok(row) => row,
-            // The database refused it, and so everything after it.
-            Err(source) if source.as_db_error().is_some() => return Err(Error::Database(source)),
-            Err(source) => return Err(Error::CommitUnknown(source)),
-        };
-        Ok((row, self.committed(change, output(appending), committed)?))
-    }
-
-    /// Sends `begin` unless it was sent.
-    async fn begun(&self) -> Result<(), tokio_postgres::Error> {
-        if self.open.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.client.batch_execute("begin").await
-    }
-
-    /// What append and commit, sent together, were answered.
-    fn committed(
-        &self,
-        change: &Append<'_>,
-        appended: Result<Row, tokio_postgres::Error>,
-        committed: Result<(), tokio_postgres::Error>,
-    ) -> Result<Version, Error> {
-        match appended {
+        match output(appending) {
             // The database refused it, and so rolled back.
             Err(source) if source.as_db_error().is_some() => Err(change.refusal(source)),
             Err(source) => Err(Error::CommitUnknown(source)),
@@ -149,6 +99,14 @@ impl<'a> Tx<'a> {
                 change.version(Ok(row))
             }
         }
+    }
+
+    /// Sends `begin` unless it was sent.
+    async fn begun(&self) -> Result<(), tokio_postgres::Error> {
+        if self.open.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.client.batch_execute("begin").await
     }
 
     /// Commits. An error that is [`Error::CommitUnknown`] leaves open whether it happened.

@@ -1,6 +1,7 @@
 //! A command that is carried out once, and only in the state that its caller names.
 
 use contracts::{Digest, Version};
+use deadpool_postgres::ClientWrapper;
 use outbox::{Append, Tx};
 use service_kit::{Etag, Precondition};
 use tokio_postgres::Row;
@@ -80,7 +81,7 @@ impl Before {
 }
 
 /// The answer to an earlier sending of the same request, where there was one; the first statement
-/// of a command that [`put`] does not carry out.
+/// of a command that [`write`] does not carry out.
 pub async fn answered(tx: &Tx<'_>, demands: &Demands) -> Result<Option<Answer>, Error> {
     let Some(once) = &demands.once else { return Ok(None) };
     if !store::lock_key(tx, &once.key).await? {
@@ -93,44 +94,64 @@ pub async fn answered(tx: &Tx<'_>, demands: &Demands) -> Result<Option<Answer>, 
     }
 }
 
-/// The statement by which an owner stores a record; it answers the columns of [`Before`].
+/// How an owner stores a record, or deletes it.
 #[derive(Debug)]
 pub struct Save<'a> {
-    /// The statement.
-    pub sql: &'a str,
-    /// Its parameters.
-    pub parameters: &'a [&'a (dyn ToSql + Sync)],
+    /// The kind of record.
+    pub what: &'static str,
+    /// A statement that stores the record and appends its change, as [`outbox::write`] takes it;
+    /// it answers `existed`, and the `version` unless there was nothing to delete.
+    pub at_once: &'static str,
+    /// A statement that stores the record alone. It has the key as `$1` and the topic as `$2`, the
+    /// record's parameters after them, and answers the columns of [`Before`].
+    pub alone: &'static str,
+    /// The record's parameters beside its key.
+    pub record: &'a [&'a (dyn ToSql + Sync)],
 }
 
-/// Stores a record whose payload depends on nothing that the save meets. Where nothing is demanded
-/// either, the whole transaction is one round trip.
-pub async fn put(
-    tx: Tx<'_>,
+/// Stores or deletes a record whose payload depends on nothing that it meets. Where nothing is
+/// demanded either, this is one statement.
+pub async fn write(
+    client: &ClientWrapper,
     save: Save<'_>,
     change: Append<'_>,
     demands: &Demands,
 ) -> Result<Answer, Error> {
+    let unknown = || Error::Unknown { what: save.what, key: change.key().to_owned() };
+    let is_missing = |existed: bool| !existed && change.payload().is_none();
     if demands.is_nothing() {
-        let (row, version) = tx.query_append_and_commit(save.sql, save.parameters, &change).await?;
-        return Ok(plain(&change, &Before::of(&row)?, version));
+        let row = outbox::write(client, save.at_once, save.record, &change).await?;
+        let (existed, version): (bool, Option<i64>) =
+            (row.try_get("existed")?, row.try_get("version")?);
+        return match version {
+            Some(version) if !is_missing(existed) => Ok(plain(&change, (existed, version))),
+            _ => Err(unknown()),
+        };
     }
+    let tx = Tx::begin(client);
     if let Some(answer) = answered(&tx, demands).await? {
         return Ok(answer);
     }
-    let before = Before::of(&tx.query_one(save.sql, save.parameters).await?)?;
+    let (key, topic) = (change.key(), change.topic());
+    let named: [&(dyn ToSql + Sync); 2] = [&key, &topic];
+    let row = tx.query_one(save.alone, &[&named, save.record].concat()).await?;
+    let before = Before::of(&row)?;
+    if is_missing(before.existed) {
+        return Err(unknown());
+    }
     finish(tx, change, &before, Written::default(), demands).await
 }
 
 /// The answer to a write, as far as the change says it by itself.
-fn plain(change: &Append<'_>, before: &Before, version: Version) -> Answer {
-    let status = match (change.payload(), before.existed) {
+fn plain(change: &Append<'_>, (existed, version): (bool, i64)) -> Answer {
+    let status = match (change.payload(), existed) {
         (Some(_), true) => 200,
         (Some(_), false) => 201,
         (None, _) => 204,
     };
     Answer {
         status,
-        etag: change.payload().map(|payload| Etag::of(version.get(), payload).to_string()),
+        etag: change.payload().map(|payload| Etag::of(version, payload).to_string()),
         location: None,
         waits_for: None,
         body: change.payload().map(<[u8]>::to_vec),
@@ -148,7 +169,7 @@ pub async fn finish(
 ) -> Result<Answer, Error> {
     let change = expecting(change, before, demands)?;
     let answer = |version: Version| {
-        let plain = plain(&change, before, version);
+        let plain = plain(&change, (before.existed, version.get()));
         let Written { status, waits_for } = written;
         Answer { status: status.unwrap_or(plain.status), waits_for, ..plain }
     };

@@ -104,7 +104,9 @@ async fn carry_out<C: Collection>(
     let (mut run, mut reader) = Run::new(collection, &session, begun, format);
     let outcome = run.read(&mut reader, source).await;
     let (line, totals) = (run.progress.line, run.progress.totals);
+    drop(run);
     outcome.map_err(|problem| interrupted(problem, line, key))?;
+    session.answered();
     tracing::info!(
         topic = C::TOPIC,
         lines = totals.lines(),

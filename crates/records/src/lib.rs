@@ -39,7 +39,7 @@ mod store;
 
 pub use body::{BrokenRules, check_id, named, same};
 pub use command::{
-    Answer, Before, Demands, Once, Save, Written, answered, conclude, expecting, finish, put,
+    Answer, Before, Demands, Once, Save, Written, answered, conclude, expecting, finish, write,
 };
 pub use error::Error;
 pub use import::{

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use contracts::Id;
 use deadpool_postgres::ClientWrapper;
 use outbox::{Append, Tx, append_many};
-use records::{Answer, Demands, Error, Outcome, Reference, Written, answered, finish};
+use records::{Answer, Demands, Error, Outcome, Reference};
 use serde::Serialize;
 
 use crate::{
@@ -22,7 +22,7 @@ pub(crate) async fn put_product(
 ) -> Result<Answer, Error> {
     let payload = ProductPayload::from(product);
     let change = Append::upsert(PRODUCTS, product.sku.as_str(), &payload)?;
-    store::put_product(Tx::begin(client), product, change, demands).await
+    store::put_product(client, product, change, demands).await
 }
 
 /// Creates or replaces a category.
@@ -33,7 +33,7 @@ pub(crate) async fn put_category(
 ) -> Result<Answer, Error> {
     let payload = CategoryPayload::from(category);
     let change = Append::upsert(CATEGORIES, category.id.as_str(), &payload)?;
-    store::put_category(Tx::begin(client), category, change, demands).await
+    store::put_category(client, category, change, demands).await
 }
 
 /// Deletes a product.
@@ -42,15 +42,7 @@ pub(crate) async fn delete_product(
     sku: &Id,
     demands: &Demands,
 ) -> Result<Answer, Error> {
-    let tx = Tx::begin(client);
-    if let Some(answer) = answered(&tx, demands).await? {
-        return Ok(answer);
-    }
-    let before = store::delete_product(&tx, sku).await?;
-    if !before.existed {
-        return Err(Error::Unknown { what: "product", key: sku.as_str().to_owned() });
-    }
-    finish(tx, Append::delete(PRODUCTS, sku.as_str()), &before, Written::default(), demands).await
+    store::delete_product(client, Append::delete(PRODUCTS, sku.as_str()), demands).await
 }
 
 /// Deletes a category; products that name it go on naming it.
@@ -59,15 +51,7 @@ pub(crate) async fn delete_category(
     id: &Id,
     demands: &Demands,
 ) -> Result<Answer, Error> {
-    let tx = Tx::begin(client);
-    if let Some(answer) = answered(&tx, demands).await? {
-        return Ok(answer);
-    }
-    let before = store::delete_category(&tx, id).await?;
-    if !before.existed {
-        return Err(Error::Unknown { what: "category", key: id.as_str().to_owned() });
-    }
-    finish(tx, Append::delete(CATEGORIES, id.as_str()), &before, Written::default(), demands).await
+    store::delete_category(client, Append::delete(CATEGORIES, id.as_str()), demands).await
 }
 
 /// Creates or replaces many products, each of another SKU.

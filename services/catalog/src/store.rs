@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 
 use contracts::Id;
+use deadpool_postgres::ClientWrapper;
 use outbox::{Append, Tx};
-use records::{Answer, Before, Demands, Error, Save, put};
+use records::{Answer, Demands, Error, Save, write};
 use tokio_postgres::types::{Json, ToSql};
 
 use crate::{
     domain::{Category, Product},
-    payload::{CATEGORIES, CategoryPayload, PRODUCTS, ProductPayload, attributes},
+    payload::{CategoryPayload, ProductPayload, attributes},
 };
 
+const WRITE_PRODUCT: &str = include_str!("../queries/write_product.sql");
+const WRITE_CATEGORY: &str = include_str!("../queries/write_category.sql");
+const ERASE_PRODUCT: &str = include_str!("../queries/erase_product.sql");
+const ERASE_CATEGORY: &str = include_str!("../queries/erase_category.sql");
 const SAVE_PRODUCT: &str = include_str!("../queries/save_product.sql");
 const SAVE_CATEGORY: &str = include_str!("../queries/save_category.sql");
 const DELETE_PRODUCT: &str = include_str!("../queries/delete_product.sql");
@@ -20,36 +25,48 @@ const IMPORT_PRODUCTS: &str = include_str!("../queries/import_products.sql");
 const IMPORT_CATEGORIES: &str = include_str!("../queries/import_categories.sql");
 
 pub(crate) async fn put_product(
-    tx: Tx<'_>,
+    client: &ClientWrapper,
     product: &Product,
     change: Append<'_>,
     demands: &Demands,
 ) -> Result<Answer, Error> {
-    let (sku, name) = (product.sku.as_str(), product.name.as_str());
+    let name = product.name.as_str();
     let categories: Vec<&str> = product.categories.iter().map(Id::as_str).collect();
     let attributes = Json(attributes(product));
-    let parameters: [&(dyn ToSql + Sync); 5] = [&sku, &name, &categories, &attributes, &PRODUCTS];
-    put(tx, Save { sql: SAVE_PRODUCT, parameters: &parameters }, change, demands).await
+    let record: [&(dyn ToSql + Sync); 3] = [&name, &categories, &attributes];
+    let (at_once, alone) = (WRITE_PRODUCT, SAVE_PRODUCT);
+    write(client, Save { what: "product", at_once, alone, record: &record }, change, demands).await
 }
 
 pub(crate) async fn put_category(
-    tx: Tx<'_>,
+    client: &ClientWrapper,
     category: &Category,
     change: Append<'_>,
     demands: &Demands,
 ) -> Result<Answer, Error> {
-    let (id, name) = (category.id.as_str(), category.name.as_str());
+    let name = category.name.as_str();
     let parent = category.parent.as_ref().map(Id::as_str);
-    let parameters: [&(dyn ToSql + Sync); 4] = [&id, &name, &parent, &CATEGORIES];
-    put(tx, Save { sql: SAVE_CATEGORY, parameters: &parameters }, change, demands).await
+    let record: [&(dyn ToSql + Sync); 2] = [&name, &parent];
+    let (at_once, alone) = (WRITE_CATEGORY, SAVE_CATEGORY);
+    write(client, Save { what: "category", at_once, alone, record: &record }, change, demands).await
 }
 
-pub(crate) async fn delete_product(tx: &Tx<'_>, sku: &Id) -> Result<Before, Error> {
-    Before::of(&tx.query_one(DELETE_PRODUCT, &[&sku.as_str(), &PRODUCTS]).await?)
+pub(crate) async fn delete_product(
+    client: &ClientWrapper,
+    change: Append<'_>,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let (at_once, alone) = (ERASE_PRODUCT, DELETE_PRODUCT);
+    write(client, Save { what: "product", at_once, alone, record: &[] }, change, demands).await
 }
 
-pub(crate) async fn delete_category(tx: &Tx<'_>, id: &Id) -> Result<Before, Error> {
-    Before::of(&tx.query_one(DELETE_CATEGORY, &[&id.as_str(), &CATEGORIES]).await?)
+pub(crate) async fn delete_category(
+    client: &ClientWrapper,
+    change: Append<'_>,
+    demands: &Demands,
+) -> Result<Answer, Error> {
+    let (at_once, alone) = (ERASE_CATEGORY, DELETE_CATEGORY);
+    write(client, Save { what: "category", at_once, alone, record: &[] }, change, demands).await
 }
 
 /// Stores what is not equal already; answers its keys.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use deadpool_postgres::Client;
+use futures::future::join;
 use serde_json::json;
 
 use contracts::Version;
@@ -80,35 +81,48 @@ async fn a_refused_append_takes_the_row_back_with_it() {
     assert!(matches!(error, Error::Refused { .. }), "{error:?}");
 }
 
-const SAVE: &str = "insert into item (id, n) values ($1, $2) returning n";
+const WRITE: &str = "
+    with saved as (insert into item (id, n) values ($2, $10) returning n)
+    select n, outbox.append($1, $2, $3, $4, $5, $6, $7, $8, $9) as version from saved";
 
 #[tokio::test]
-async fn in_one_round_trip_row_and_change_are_committed_together_or_not_at_all() {
-    let (world, client) = world().await;
+async fn in_one_statement_row_and_change_are_committed_together_or_not_at_all() {
+    let (_world, client) = world().await;
     let change = Append::upsert(ITEMS, "a", &json!({"n": 1})).unwrap();
-    let tx = Tx::begin(&client);
-    let saved = tx.query_append_and_commit(SAVE, &[&"a", &1], &change).await.unwrap();
-    assert_eq!((saved.0.get::<_, i32>("n"), saved.1), (1, version(1)));
+    let row = outbox::write(&client, WRITE, &[&1], &change).await.unwrap();
+    assert_eq!((row.get::<_, i32>("n"), row.get::<_, i64>("version")), (1, 1));
 
     let newer = Append::upsert(ITEMS, "a", &json!({"n": 2})).unwrap();
-    let tx = Tx::begin(&client);
-    let error = tx.query_append_and_commit(SAVE, &[&"a", &2], &newer).await.unwrap_err();
+    let error = outbox::write(&client, WRITE, &[&2], &newer).await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "23505");
     let strange = Append::upsert("shop.unknown", "b", &json!({})).unwrap();
-    let tx = Tx::begin(&client);
-    let error = tx.query_append_and_commit(SAVE, &[&"b", &1], &strange).await.unwrap_err();
+    let error = outbox::write(&client, WRITE, &[&1], &strange).await.unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error:?}");
-    // Cannot be written as what the statement wants, so it is not sent, and nothing after it.
-    let tx = Tx::begin(&client);
-    let error = tx.query_append_and_commit(SAVE, &[&"b", &"one"], &newer).await.unwrap_err();
-    assert!(matches!(error, Error::Database(_)), "{error:?}");
+    let late = Append::upsert(ITEMS, "b", &json!({})).unwrap().expecting(version(4));
+    let error = outbox::write(&client, WRITE, &[&1], &late).await.unwrap_err();
+    assert!(matches!(error, Error::VersionMismatch { .. }), "{error:?}");
 
     assert_eq!(items(&client).await, 1);
     let tx = Tx::begin(&client);
     let again = Append::upsert(ITEMS, "a", &json!({"n": 1})).unwrap();
     assert_eq!(tx.append(&again).await.unwrap(), version(1), "one of them was appended");
     tx.commit().await.unwrap();
-    drop(world);
+}
+
+#[tokio::test]
+async fn a_statement_whose_session_is_ended_may_have_been_committed() {
+    let (world, client) = world().await;
+    let pid: i32 = client.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    let slow = WRITE.replace("from saved", "from saved, pg_sleep(20)");
+    let change = Append::upsert(ITEMS, "a", &json!({})).unwrap();
+    let other = world.client().await.unwrap();
+    let ending = async {
+        let running = "select from pg_stat_activity where pid = $1 and wait_event = 'PgSleep'";
+        while other.query_opt(running, &[&pid]).await.unwrap().is_none() {}
+        other.execute("select pg_terminate_backend($1)", &[&pid]).await.unwrap();
+    };
+    let (written, ()) = join(outbox::write(&client, &slow, &[&1], &change), ending).await;
+    assert!(matches!(written, Err(Error::CommitUnknown(_))), "{written:?}");
 }
 
 #[tokio::test]

@@ -24,15 +24,23 @@ const TRIES_MAX: usize = 5;
 /// The connection of one upload, which holds its key.
 pub(super) struct Session {
     client: Option<Object>,
+    has_key: bool,
 }
 
 impl Session {
     /// Takes the key, where there is one, until the end of this value.
     pub(super) async fn open(pool: &Pool, key: Option<&str>) -> Result<Self, Error> {
-        let session = Self { client: Some(pool.get().await?) };
+        let session = Self { client: Some(pool.get().await?), has_key: key.is_some() };
         match key {
             Some(key) if !store::lock_import(&session, key).await? => Err(Error::StillRunning),
             _ => Ok(session),
+        }
+    }
+
+    /// Everything that was asked on it has been answered: without a key it goes back to its pool.
+    pub(super) fn answered(mut self) {
+        if !self.has_key {
+            self.client = None;
         }
     }
 }
@@ -41,13 +49,14 @@ impl Deref for Session {
     type Target = ClientWrapper;
 
     fn deref(&self) -> &ClientWrapper {
-        self.client.as_ref().expect("it is taken only when this is dropped")
+        self.client.as_ref().expect("it is taken only by its end")
     }
 }
 
 impl Drop for Session {
-    /// The key is held by the connection, so it may not go back to the pool. This way it is free
-    /// again whatever ends the upload, be it the end of this process.
+    /// A key is held by the connection, so it may not go back to the pool. This way it is free
+    /// again whatever ends the upload, be it the end of this process; and whoever gets a connection
+    /// next does not wait for what was given up half-way on it.
     fn drop(&mut self) {
         if let Some(client) = self.client.take() {
             drop(Object::take(client));

@@ -1,14 +1,15 @@
 //! What a write costs its owner.
 
 use deadpool_postgres::Client;
-use outbox::{Append, Tx};
+use outbox::Append;
 use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use records::{Answer, Demands, Once, Save, put};
+use records::{Answer, Demands, Once, Save};
 use serde_json::{Value, json};
 use service_kit::Precondition;
 use testkit::{Database, Trip};
+use tokio_postgres::types::ToSql;
 
 use super::{
     Cost, PAYLOAD_BYTES, WRITE, WRITE_CONDITIONAL, WRITE_ONCE, WRITE_WAL_MAX, check, counted,
@@ -21,10 +22,21 @@ const TABLE: &str = "
     create table item (key text primary key, price bigint not null, revision bigint not null);
     grant all on item to syncline_service";
 
+/// Stores the row and appends its change, as the owners do.
+const WRITE_AT_ONCE: &str = "
+    with saved as (
+      insert into item as stored (key, price, revision) values ($2, $10, 1)
+      on conflict (key) do update set price = excluded.price, revision = stored.revision + 1
+      returning revision
+    )
+    select revision > 1 as existed,
+           outbox.append($1, $2, $3, $4, $5, $6, $7, $8, $9) as version
+      from saved";
+
 /// Stores the row and says what is published of it, as the owners do.
 const SAVE: &str = "
     with saved as (
-      insert into item as stored (key, price, revision) values ($1, $2, 1)
+      insert into item as stored (key, price, revision) values ($1, $3, 1)
       on conflict (key) do update set price = excluded.price, revision = stored.revision + 1
       returning revision
     )
@@ -32,7 +44,7 @@ const SAVE: &str = "
            left(encode(sha256(published.payload), 'hex'), 8) as digest
       from saved
       left join outbox.current as published
-        on published.topic = 'shop.items' and published.key = $1 and not published.deleted";
+        on published.topic = $2 and published.key = $1 and not published.deleted";
 
 /// Writes until all pages of a few rows were written since the last checkpoint.
 const WARM: usize = 200;
@@ -59,9 +71,10 @@ fn payload(number: usize) -> anyhow::Result<Value> {
 async fn write(client: &Client, number: usize, demands: Demands) -> anyhow::Result<Answer> {
     let (key, value) = (format!("K{:03}", number % 20), payload(number)?);
     let price = i64::try_from(number)?;
-    let save = Save { sql: SAVE, parameters: &[&key, &price] };
+    let record: [&(dyn ToSql + Sync); 1] = [&price];
+    let save = Save { what: "item", at_once: WRITE_AT_ONCE, alone: SAVE, record: &record };
     let change = Append::upsert(TOPIC, &key, &value)?;
-    Ok(put(Tx::begin(client), save, change, &demands).await?)
+    Ok(records::write(client, save, change, &demands).await?)
 }
 
 /// What the write of this number demands.

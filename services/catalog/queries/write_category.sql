@@ -1,0 +1,12 @@
+-- Stores the category and appends its change: a transaction of one statement. $1 to $9 are what
+-- outbox.append takes, the key among them; the category is locked before its change is appended.
+with saved as (
+  insert into catalog.category as stored (id, name, parent)
+  values ($2, $10, $11)
+  on conflict (id) do update
+     set name = excluded.name, parent = excluded.parent, revision = stored.revision + 1
+  returning revision
+)
+select revision > 1 as existed,
+       outbox.append($1, $2, $3, $4, $5, $6, $7, $8, $9) as version
+  from saved
