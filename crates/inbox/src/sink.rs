@@ -16,7 +16,7 @@ use crate::apply::guard;
 use crate::error::chain;
 use crate::follower::back_off;
 use crate::projection::Sink;
-use crate::store::{self, trail, watch};
+use crate::store::watch;
 use crate::{Config, Dirty, Error, Monitor, Transaction};
 
 /// How many dirty keys are handed over at once.
@@ -179,12 +179,7 @@ async fn clean<S: Sink>(
     let notes_now = !is_backlog || notes.at.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
     let client = pool.get().await?;
     let tx = Transaction::new(&client);
-    tx.begin_with(watch::clean_dirty(&tx, S::NAME, &batch)).await?;
-    store::mark_dirty(&tx, &rest).await?;
-    if notes_now {
-        trail::note_cleaned(&tx, S::NAME).await?;
-    }
-    tx.commit().await?;
+    watch::forget(&tx, S::NAME, &batch, (&rest, notes_now)).await?;
     *notes = Notes {
         at: if notes_now { Some(Instant::now()) } else { notes.at },
         is_up_to_date: notes_now,

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use deadpool_postgres::ClientWrapper;
 use futures::FutureExt as _;
-use futures::future::join;
+use futures::future::{join, try_join};
 
 use crate::Error;
 
@@ -66,6 +66,18 @@ impl<'a> Transaction<'a> {
         let (begun, answer) = join(self.client.batch_execute(BEGIN), first).await;
         begun?;
         answer
+    }
+
+    /// Runs all that it ever runs: one round trip from its beginning to its commit. The statements
+    /// must be prepared, as those of [`Self::commit_with`].
+    pub(crate) async fn at_once<T>(
+        &self,
+        all: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, tokio_postgres::Error> {
+        self.is_open.store(true, Ordering::Relaxed);
+        let begun = self.client.batch_execute(BEGIN);
+        let all = async { try_join(begun, all).await.map(|((), answer)| answer) };
+        Box::pin(self.commit_with(all)).await
     }
 
     /// Runs the last statements, and commits in the same round trip; nothing is committed if one of

@@ -2,8 +2,11 @@
 -- statement. $1 n and $2 term of the lease, $3 S0. Everything hangs on the row that `advanced`
 -- returns; without it nothing is stored. What `guard` reads is no fence: only the update sees what
 -- a rival has committed meanwhile.
+-- Where it found at most $4 changes of $5 bytes, it answers a row for each, which spares reading
+-- them again; otherwise one row.
 with change as materialized (
-  select topic, lane, id, xid::text::bigint as xid
+  select topic, lane, id, xid::text::bigint as xid, tableoid as slot, ctid as place,
+         coalesce(octet_length(payload), 0) as bytes
     from outbox.change
    where (xid >= pg_snapshot_xmax($3::text::pg_snapshot)
           or xid = any (array(select pg_snapshot_xip($3::text::pg_snapshot))))
@@ -22,18 +25,18 @@ advanced as (
      and (select on_primary and forward from guard)
   returning n, s1, term, root
 ),
-placed as (
-  select topic, lane, id, xid,
-         row_number() over stream as place,
+ranked as (
+  select topic, lane, id, xid, slot, place,
+         row_number() over stream as rank,
          (row_number() over stream - 1) / 1000 as chunk
     from change, advanced
   window stream as (partition by topic, lane order by id)
 ),
 chunk as (
-  select topic, lane, chunk, min(place) as first, max(place) as last,
+  select topic, lane, chunk, min(rank) as first, max(rank) as last,
          min(id) as lowest_id, max(id) as highest_id,
          min(xid)::text::xid8 as lowest_xid, max(xid)::text::xid8 as highest_xid
-    from placed
+    from ranked
    group by topic, lane, chunk
 ),
 numbered as (
@@ -60,6 +63,19 @@ head as (
    group by stream, topic, lane
   on conflict (stream) do update set head = excluded.head, term = excluded.term
   returning s.stream, s.topic, s.head
+),
+-- By their places, since nothing moves a row between the parts of one statement.
+few as (
+  select n.stream, n.first, n.first + r.rank - 1 as pn, n.term, n.before as previous_term, c.*
+    from ranked r
+    join numbered n using (topic, lane, chunk)
+   cross join lateral (
+     select key, version, op, event, tenant, trace, schema, occurred_at, payload
+       from outbox.change
+      where ctid = r.place and tableoid = r.slot
+      limit 1
+   ) as c
+   where (select count(*) <= $4::bigint and sum(bytes) <= $5::bigint from change)
 )
 select (select count(*) from change) as found,
        (select n from advanced) as n,
@@ -69,8 +85,11 @@ select (select count(*) from change) as found,
        guard.forward,
        heads.streams,
        heads.topics,
-       heads.heads
+       heads.heads,
+       few.*
   from guard
  cross join (select array_agg(stream) as streams, array_agg(topic) as topics,
                     array_agg(head) as heads
                from head) as heads
+  left join few on true
+ order by few.stream, few.pn

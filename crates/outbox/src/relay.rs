@@ -3,6 +3,7 @@
 mod config;
 mod error;
 mod feed;
+mod fresh;
 mod http;
 mod publisher;
 mod recent;

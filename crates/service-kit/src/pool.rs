@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Pool, PoolConfig, RecyclingMethod, Runtime, Timeouts,
+    Manager, ManagerConfig, Pool, PoolConfig, QueueMode, RecyclingMethod, Runtime, Timeouts,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::{Client, NoTls};
@@ -65,6 +65,8 @@ pub(crate) async fn open(name: &str, config: &Config, database: &Database) -> Re
     let pool = Pool::builder(manager)
         .config(PoolConfig {
             timeouts,
+            // The one used last has its process warm: taken in turn, each would be cold.
+            queue_mode: QueueMode::Lifo,
             ..PoolConfig::new(database.database_connections_max.max(1))
         })
         .runtime(Runtime::Tokio1)

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod};
 use futures::future::try_join_all;
 use http::{Method, Request, StatusCode, header};
 use secrecy::ExposeSecret as _;
@@ -92,7 +92,7 @@ async fn to_plain(
 pub fn pool(url: &str, size: usize) -> anyhow::Result<Pool> {
     let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_config(url.parse()?, NoTls, config);
-    Ok(Pool::builder(manager).max_size(size).build()?)
+    Ok(Pool::builder(manager).max_size(size).queue_mode(QueueMode::Lifo).build()?)
 }
 
 async fn to_catalog(

@@ -7,20 +7,12 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::pn;
-use crate::{Error, Transaction};
+use crate::Error;
 
-const NOTE_CLEANED: &str = include_str!("../../queries/note_cleaned.sql");
 const PRUNE_JOURNAL: &str = include_str!("../../queries/prune_journal.sql");
 const PRUNE_CLEANED: &str = include_str!("../../queries/prune_cleaned.sql");
 const READ_TRAIL: &str = include_str!("../../queries/read_trail.sql");
 const READ_SINKS: &str = include_str!("../../queries/read_sinks.sql");
-
-/// Notes up to which number each stream is clean for a sink.
-pub(crate) async fn note_cleaned(tx: &Transaction<'_>, sink: &str) -> Result<(), Error> {
-    let statement = tx.prepare_cached(NOTE_CLEANED).await?;
-    tx.execute(&statement, &[&sink]).await?;
-    Ok(())
-}
 
 /// Ends some notes that are older than so many days; answers how many of each kind.
 pub(crate) async fn prune(client: &Client, days: u32, rows_max: i64) -> Result<[u64; 2], Error> {

@@ -2,11 +2,15 @@
 
 use contracts::{Digest, Stream, Topic};
 use deadpool_postgres::{Client, ClientWrapper};
+use futures::FutureExt as _;
+use futures::future::OptionFuture;
+use futures::try_join;
 use serde::Serialize;
+use tokio_postgres::Statement;
 
-use super::{Copy, pn, position, stream};
+use super::{Copy, MARK_DIRTY, insert_marks, pn, position, prepare_for, stream};
 use crate::journal::Via;
-use crate::{Error, Transaction};
+use crate::{Dirty, Error, Transaction};
 
 const COUNT_DELIVERIES: &str = include_str!("../../queries/count_deliveries.sql");
 const KEEP_UNREADABLE: &str = include_str!("../../queries/keep_unreadable.sql");
@@ -14,6 +18,7 @@ const TRIM_UNREADABLE: &str = include_str!("../../queries/trim_unreadable.sql");
 const HOLD_SINK: &str = include_str!("../../queries/hold_sink.sql");
 const READ_DIRTY: &str = include_str!("../../queries/read_dirty.sql");
 const CLEAN_DIRTY: &str = include_str!("../../queries/clean_dirty.sql");
+const NOTE_CLEANED: &str = include_str!("../../queries/note_cleaned.sql");
 const ASK_REBUILD: &str = include_str!("../../queries/ask_rebuild.sql");
 const READ_TOPICS: &str = include_str!("../../queries/read_topics.sql");
 const READ_LEDGERS: &str = include_str!("../../queries/read_ledgers.sql");
@@ -99,18 +104,45 @@ pub(crate) async fn read_dirty(
     remembered.collect()
 }
 
-/// Forgets what was brought up to date and not marked again meanwhile.
-pub(crate) async fn clean_dirty(
+/// Forgets what was brought up to date and not marked again meanwhile, marks what is dirty in its
+/// place, and notes up to which number each stream is clean then, if that is wanted: a transaction
+/// of one round trip.
+pub(crate) async fn forget(
     tx: &Transaction<'_>,
     sink: &str,
     worked: &[Remembered],
+    (in_place, is_noted): (&[Dirty], bool),
 ) -> Result<(), Error> {
+    let (clean, mark, note) = try_join!(
+        async { Ok(tx.prepare_cached(CLEAN_DIRTY).await?) },
+        prepare_for(tx, MARK_DIRTY, in_place),
+        async { Ok::<_, Error>(tx.prepare_cached(NOTE_CLEANED).await?) },
+    )?;
+    // From here on nothing is awaited before it is sent: the commit comes right after.
+    let mark = mark.as_ref().map(|statement| insert_marks(tx, statement, in_place));
+    let mark = OptionFuture::from(mark).map(Option::transpose);
+    let note = async {
+        match is_noted {
+            true => tx.execute(&note, &[&sink]).await,
+            false => Ok(0),
+        }
+    };
+    let all = async { try_join!(forget_worked(tx, &clean, sink, worked), mark, note) };
+    tx.at_once(all).await?;
+    Ok(())
+}
+
+async fn forget_worked(
+    tx: &Transaction<'_>,
+    statement: &Statement,
+    sink: &str,
+    worked: &[Remembered],
+) -> Result<(), tokio_postgres::Error> {
     let keys: Vec<_> = worked.iter().map(|row| row.key.as_str()).collect();
     let streams: Vec<_> = worked.iter().map(|row| row.stream.as_str()).collect();
     let generations: Vec<_> = worked.iter().map(|row| row.generation).collect();
     let highs: Vec<_> = worked.iter().map(|row| row.high).collect();
-    let statement = tx.prepare_cached(CLEAN_DIRTY).await?;
-    tx.execute(&statement, &[&sink, &keys, &streams, &generations, &highs]).await?;
+    tx.execute(statement, &[&sink, &keys, &streams, &generations, &highs]).await?;
     Ok(())
 }
 

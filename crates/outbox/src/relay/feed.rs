@@ -143,7 +143,68 @@ async fn damaged(store: &Store, (stream, after): (&Stream, Pn), damage: RelayErr
     }
 }
 
+/// What a tick sealed, where it answered its changes.
+pub(super) fn sealed(rows: &[Row]) -> Result<Vec<(Stream, Run)>, RelayError> {
+    let mut runs: Vec<(Stream, Run)> = Vec::new();
+    for row in rows {
+        let Some(stream) = column::<Option<&str>>(row, "stream")? else { continue };
+        let change = numbered(row)?;
+        match runs.last_mut() {
+            Some((last, run)) if last.as_str() == stream => run.changes.push(change),
+            _ => {
+                let stream = parsed(row, "stream", Stream::parse)?;
+                runs.push((stream, Run { first: pn(row, "pn")?, changes: vec![change] }));
+            }
+        }
+    }
+    Ok(runs)
+}
+
+#[cfg(test)]
 impl Run {
+    /// So many changes from this number on.
+    pub(super) fn of(first: Pn, count: usize) -> Self {
+        let term = Term::new(Uuid::nil());
+        let change = Change {
+            key: Key::parse("a").expect("a key"),
+            version: Version::ZERO,
+            op: Operation::Delete,
+            event: Uuid::nil(),
+            at: Utc::now(),
+            trace: None,
+            tenant: None,
+            schema: "1".to_owned(),
+            payload: None,
+        };
+        let numbered = || Numbered { term, previous: term, change: change.clone(), bytes: 321 };
+        Self { first, changes: std::iter::repeat_with(numbered).take(count).collect() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
+    }
+}
+
+impl Run {
+    /// Its first number.
+    pub(super) const fn first(&self) -> Pn {
+        self.first
+    }
+
+    /// Goes on with another one, if that is what follows and both are within this room.
+    pub(super) fn join(&mut self, other: Self, room: Room) -> bool {
+        let all = || self.changes.iter().chain(&other.changes);
+        let bytes: usize = all().map(|numbered| numbered.bytes).sum();
+        let fits = |size: usize, max: i64| i64::try_from(size).is_ok_and(|size| size <= max);
+        let joins = other.first == self.next()
+            && fits(all().count(), room.rows_max)
+            && fits(bytes, room.bytes_max);
+        if joins {
+            self.changes.extend(other.changes);
+        }
+        joins
+    }
+
     fn next(&self) -> Pn {
         self.first.plus(i64::try_from(self.changes.len()).unwrap_or(i64::MAX))
     }

@@ -1,6 +1,6 @@
 //! Tells the bus what was sealed: streams in parallel, one envelope of each in flight.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,16 +47,21 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Publishes until the term ends, and remembers how far that went.
 async fn during(shared: &Arc<Shared>, term: Term, stop: &CancellationToken) {
     let ended = CancellationToken::new();
+    // Before anything is published.
+    let saved = shared.published().clone();
     let carrying = async {
         carry(shared, term, stop).await;
         ended.cancel();
     };
-    join(carrying, save_marks(shared, term, &ended)).await;
+    join(carrying, save_marks(shared, (term, saved), &ended)).await;
 }
 
 /// Saves the marks of all streams now and then, and in the end.
-async fn save_marks(shared: &Shared, term: Term, ended: &CancellationToken) {
-    let mut saved = shared.published().clone();
+async fn save_marks(
+    shared: &Shared,
+    (term, mut saved): (Term, BTreeMap<Stream, Pn>),
+    ended: &CancellationToken,
+) {
     let mut ending = false;
     while !ending {
         ending = tokio::time::timeout(SAVE_EVERY, ended.cancelled()).await.is_ok();
@@ -184,6 +189,10 @@ impl Carrier {
 
     async fn read(&self, after: Pn, head: Pn) -> Result<VecDeque<Message>, RelayError> {
         let (store, stream) = (&self.shared.store, &self.stream);
+        let fresh = self.shared.fresh().take(stream, after);
+        if let Some(run) = fresh {
+            return Ok(run.messages(&self.shared.source, stream, head).into());
+        }
         let run = match feed::read(store, stream, (after, head), READ).await {
             // What retention took meanwhile was confirmed by everybody who counts.
             Err(RelayError::BelowFloor { floor, .. }) => {

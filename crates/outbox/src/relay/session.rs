@@ -10,6 +10,7 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 use contracts::Term;
 
 use super::RelayError;
+use super::store::Room;
 
 const SEAL: &str = include_str!("../../queries/seal.sql");
 const TRY_LOCK: &str = include_str!("../../queries/try_lock.sql");
@@ -17,10 +18,11 @@ const TAKE_OVER: &str = include_str!("../../queries/take_over.sql");
 const STREAMS: &str = include_str!("../../queries/streams.sql");
 
 /// The planner would scan the slots where the index on `xid` is a hundred times faster; told not
-/// to, it takes its plans for so expensive that it would compile them for a second each time. A
-/// frozen process must not keep a lock; a seal is durable before anything is published.
-const OPTIONS: &str = "-c enable_seqscan=off -c jit=off -c synchronous_commit=on \
-                       -c idle_in_transaction_session_timeout=2s";
+/// to, it takes its plans for so expensive that it would compile them for a second each time, and
+/// make them anew for each tick, which takes longer than the tick. A frozen process must not keep a
+/// lock; a seal is durable before anything is published.
+const OPTIONS: &str = "-c enable_seqscan=off -c jit=off -c plan_cache_mode=force_generic_plan \
+                       -c synchronous_commit=on -c idle_in_transaction_session_timeout=2s";
 
 /// Nobody waits for an answer any longer.
 const POOL_OPTIONS: &str = "-c statement_timeout=5s";
@@ -106,10 +108,14 @@ impl Session {
         self.client.query(STREAMS, &[]).await.map_err(RelayError::Database)
     }
 
-    /// Ticks under this number and term, from this snapshot.
-    pub(super) async fn seal(&self, n: i64, term: Term, s0: &str) -> Result<Row, RelayError> {
+    /// Ticks under this number and term, from this snapshot; with what it found, if that has room.
+    pub(super) async fn seal(
+        &self,
+        (n, term, s0): (i64, Term, &str),
+        room: Room,
+    ) -> Result<Vec<Row>, RelayError> {
         self.client
-            .query_one(&self.seal, &[&n, &term.get(), &s0])
+            .query(&self.seal, &[&n, &term.get(), &s0, &room.rows_max, &room.bytes_max])
             .await
             .map_err(RelayError::Database)
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Manager, Pool, Runtime};
+use deadpool_postgres::{Manager, Pool, QueueMode, Runtime};
 use secrecy::SecretString;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_postgres::NoTls;
@@ -14,8 +14,9 @@ use bus::metrics::{Operations, Queues};
 use bus::{Bus, Transport};
 use contracts::{Pn, Source, Stream, Term, Topic, chain};
 
+use super::fresh::{self, Fresh};
 use super::recent::Recent;
-use super::store::Store;
+use super::store::{Room, Store};
 use super::sync::Confirmations;
 use super::{Config, RelayError, Turn, session};
 
@@ -71,6 +72,7 @@ pub(super) struct Shared {
     ask: Notify,
     published: Mutex<BTreeMap<Stream, Pn>>,
     recent: Mutex<Recent>,
+    fresh: Mutex<Fresh>,
     health: Mutex<Health>,
 }
 
@@ -91,6 +93,7 @@ impl Shared {
         let manager = Manager::new(session::pool_settings(database_url)?, NoTls);
         let pool = Pool::builder(manager)
             .max_size(config.connections_max)
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(Duration::from_secs(2)))
             .create_timeout(Some(Duration::from_secs(5)))
@@ -109,6 +112,7 @@ impl Shared {
             ask: Notify::new(),
             published: Mutex::default(),
             recent: Mutex::default(),
+            fresh: Mutex::default(),
             health: Mutex::default(),
         })
     }
@@ -164,6 +168,19 @@ impl Shared {
     /// When the broker was told of the newest changes.
     pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
         lock(&self.recent)
+    }
+
+    /// What was sealed last and is not published yet.
+    pub(super) fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        lock(&self.fresh)
+    }
+
+    /// How many changes a tick answers: none where nobody is told of them.
+    pub(super) fn fresh_room(&self) -> Room {
+        match self.bus.transport() {
+            Transport::None => Room { rows_max: 0, bytes_max: 0 },
+            _ => fresh::ANSWERED,
+        }
     }
 
     /// Remembers how a turn went, and says so when that changes.

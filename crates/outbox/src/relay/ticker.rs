@@ -11,6 +11,7 @@ use uuid::Uuid;
 use contracts::{Pn, Stream, Term, Topic};
 use protocol::relay::{Input, Lease, Output, Refusal, Seal, Standing};
 
+use super::feed;
 use super::session::{Session, tick_settings};
 use super::shared::{Head, Reading, Shared};
 use super::store::{column, parsed};
@@ -87,12 +88,16 @@ impl Ticker {
 
     async fn tick(&mut self, session: &Session, shared: &Shared) -> Result<Turn, RelayError> {
         let Lease::Leading { n, s1, term } = &self.lease else { return Ok(Turn::Standby) };
-        let sealing = in_time(self.patience.limit, session.seal(*n, *term, s1));
-        let (term, row) = (*term, self.patience.note(sealing.await)?);
-        match self.lease.step(Input::Ticked(seal(&row)?)) {
+        let sealing = session.seal((*n, *term, s1), shared.fresh_room());
+        let sealing = in_time(self.patience.limit, sealing);
+        let (term, rows) = (*term, self.patience.note(sealing.await)?);
+        let row = only_first(&rows)?;
+        match self.lease.step(Input::Ticked(seal(row)?)) {
             Output::Idle => Ok(Turn::Idle),
             Output::Sealed(found) => {
-                let heads = heads(&row, term)?;
+                let heads = heads(row, term)?;
+                // Before those who publish hear of it. What is unreadable, they read and report.
+                shared.fresh().add(feed::sealed(&rows).unwrap_or_default());
                 let Lease::Leading { n, .. } = self.lease else { return Ok(Turn::Fenced) };
                 shared.readings.send_modify(|reading| {
                     if let Some(reading) = reading {
@@ -174,9 +179,15 @@ async fn lead(lease: &mut Lease, session: &Session, shared: &Shared) -> Result<b
     shared.published().clone_from(&marks);
     // Another relay, or a restore, may have changed what was stored since we stored it.
     shared.confirmations.forget();
+    shared.fresh().clear();
     let reading = Reading { n, term, root, heads, marks: Arc::new(marks) };
     shared.readings.send_replace(Some(Arc::new(reading)));
     Ok(true)
+}
+
+/// What a tick says of itself stands in each of its rows.
+fn only_first(rows: &[Row]) -> Result<&Row, RelayError> {
+    rows.first().ok_or_else(|| RelayError::Row("a seal answered nothing".to_owned()))
 }
 
 fn seal(row: &Row) -> Result<Seal, RelayError> {

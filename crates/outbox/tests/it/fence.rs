@@ -70,7 +70,7 @@ async fn a_rival_that_seals_during_a_seal_fences_it() {
     let (n, s1): (i64, String) = (tick.get("n"), tick.get("s1"));
     let seal_and_commit = async {
         world.blocked("relay tick").await;
-        let sealed = rival.query_one(SEAL, &[&n, &term, &s1]).await.unwrap();
+        let sealed = rival.query_one(SEAL, &[&n, &term, &s1, &0_i64, &0_i64]).await.unwrap();
         assert_eq!(sealed.get::<_, Option<i64>>("n"), Some(n + 1));
         rival.batch_execute("commit").await.unwrap();
     };

@@ -159,7 +159,7 @@ async fn rival_seals(world: Arc<World>, seed: u64, stop: CancellationToken) -> a
         let row = client.query_one(sql, &[&term]).await?;
         let (n, s1): (i64, String) = (row.get("n"), row.get("s1"));
         client.batch_execute("begin").await?;
-        let seal = client.query_one(SEAL, &[&n, &term, &s1]).await?;
+        let seal = client.query_one(SEAL, &[&n, &term, &s1, &0_i64, &0_i64]).await?;
         let sealed = u32::from(seal.get::<_, Option<i64>>("n").is_some());
         if crashes > commits {
             client.batch_execute("commit").await?;
