@@ -2,11 +2,17 @@
 
 use std::{
     path::PathBuf,
-    process::{Command, ExitCode},
-    sync::{Arc, atomic::AtomicBool},
+    process::{Child, Command, ExitCode, ExitStatus},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     build, daprd,
@@ -58,6 +64,9 @@ const POSTGRES_SETTINGS: &[&str] = &[
     "pg_stat_statements.track=all",
 ];
 
+/// How often it is looked whether the benchmark has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// What is built: the benchmark itself and the services that it starts.
 const PACKAGES: &[&str] = &["bench", "relay", "search-indexer"];
 
@@ -93,9 +102,26 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<ExitCode> {
         .env("BENCH_FOLDER", scratch.temporary())
         .env("DAPRD", sidecar)
         .env("TMPDIR", scratch.temporary());
-    let status = command.status().context("starting the benchmark")?;
+    let status = wait(command.spawn().context("starting the benchmark")?, &interrupted)?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Waits for the benchmark's end; an interrupt, which a terminal sends to both, is passed on where
+/// only this process got it.
+fn wait(mut benchmark: Child, interrupted: &AtomicBool) -> Result<ExitStatus> {
+    let mut is_passed_on = false;
+    loop {
+        if let Some(status) = benchmark.try_wait().context("waiting for the benchmark")? {
+            return Ok(status);
+        }
+        if interrupted.load(Ordering::Relaxed) && !is_passed_on {
+            let pid = i32::try_from(benchmark.id()).ok().and_then(Pid::from_raw);
+            kill_process(pid.context("a pid")?, Signal::TERM).context("ending the benchmark")?;
+            is_passed_on = true;
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 fn own_postgres(

@@ -1,6 +1,7 @@
 //! Joins what was written with what was applied: from two logs and the books to figures.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
@@ -135,7 +136,13 @@ pub fn judge(ops: &[Op], mut fate: impl FnMut(&Op) -> Fate) -> anyhow::Result<Fi
     }
     let first = ops.iter().map(|op| op.began).min();
     let took = last.zip(first).map_or(0.0, |(last, first)| last.since(first).as_secs_f64());
-    Ok(Figures { changes, lost, applied: rate(changes - lost, took), ..times.figures() })
+    let mut figures = times.figures();
+    if let Some(end) = ops.last().map(|op| op.answered) {
+        figures.others.insert("lag_end_s".to_owned(), times.lag(end).as_secs_f64());
+        let drained = last.map_or(Duration::ZERO, |last| last.since(end));
+        figures.others.insert("drain_s".to_owned(), drained.as_secs_f64());
+    }
+    Ok(Figures { changes, lost, applied: rate(changes - lost, took), ..figures })
 }
 
 fn rate(count: u64, seconds: f64) -> f64 {
@@ -164,6 +171,8 @@ struct Times {
     commit_to_clean: Spread,
     detect: Spread,
     invalidate: Spread,
+    /// When each was committed, and when it was applied.
+    ways: Vec<(Moment, Moment)>,
 }
 
 impl Times {
@@ -171,6 +180,7 @@ impl Times {
         let Arrived { sealed, applied, clean } = *arrived;
         self.scheduled_to_applied.note(op.scheduled, applied)?;
         self.commit_to_applied.note(op.committed, applied)?;
+        self.ways.push((op.committed, applied));
         if let Some(sealed) = sealed {
             self.detect.note(op.committed, sealed)?;
         }
@@ -179,6 +189,12 @@ impl Times {
             self.invalidate.note(applied, clean)?;
         }
         Ok(())
+    }
+
+    /// How long the oldest change that was not applied at this moment had been committed by then.
+    fn lag(&self, end: Moment) -> Duration {
+        let late = self.ways.iter().filter(|(_, applied)| *applied > end);
+        late.map(|(committed, _)| end.since(*committed)).max().unwrap_or_default()
     }
 
     fn figures(&self) -> Figures {
@@ -266,6 +282,9 @@ mod tests {
         near(figures.commit_to_applied.p50, 4.0);
         near(figures.scheduled_to_applied.max, 7.0);
         assert_eq!(figures.commit_to_clean.count, 1);
+        // The last answer came at 14 ms, when the first had waited for 4 ms and needed 1 more.
+        near(figures.others["lag_end_s"], 0.004);
+        near(figures.others["drain_s"], 0.001);
         near(figures.commit_to_clean.max, 6.0);
     }
 }

@@ -116,6 +116,12 @@ impl Meter {
             commands += info(connection, "total_commands_processed").await?;
         }
         counters.insert("redis_commands", commands);
+        if self.pids.iter().any(|(name, _)| name.ends_with("-daprd")) {
+            // A sidecar is called once to add an entry, and calls once for each that it confirms.
+            let [streams, _] = &mut self.redis;
+            let calls = calls(streams, "xadd").await? + calls(streams, "xack").await?;
+            counters.insert("dapr_calls", calls);
+        }
         let cpu = self.pids.iter().map(|(name, pid)| (*name, proc::cpu(*pid))).collect();
         Ok(Reading { cpu, counters })
     }
@@ -145,6 +151,17 @@ async fn info(
     let text: String = redis::cmd("INFO").query_async(connection).await?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.with_context(|| format!("INFO has no {name}"))?.trim().parse().context("a number")
+}
+
+/// How often a Redis was given this command.
+async fn calls(
+    connection: &mut redis::aio::MultiplexedConnection,
+    command: &str,
+) -> anyhow::Result<f64> {
+    let text: String = redis::cmd("INFO").arg("commandstats").query_async(connection).await?;
+    let prefix = format!("cmdstat_{command}:calls=");
+    let count = text.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
+    count.map_or(Ok(0.0), |count| count.parse().context("a count of calls"))
 }
 
 /// The process above all of PostgreSQL's.

@@ -21,7 +21,7 @@ use crate::scenario::{Load, Writer};
 use crate::sidecar::{APP_TOKEN, Sidecar};
 
 /// How long the consumer may go without taking anything before what is missing counts as lost.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(20);
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// The plain app while it runs.

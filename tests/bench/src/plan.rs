@@ -149,7 +149,7 @@ impl Plan {
             Item { kind: Kind::Held(8.0), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Outage(10.0), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Critical(6.0), lanes: DIRECT, rounds: 1 },
-            Item { kind: Kind::Overhead(4.0, 1), lanes: DIRECT, rounds: 1 },
+            Item { kind: Kind::Overhead(3.0, 2), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Idle(8.0), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Search(15.0), lanes: DIRECT, rounds: 1 },
         ]);

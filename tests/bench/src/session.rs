@@ -146,7 +146,7 @@ impl Session {
         match kind {
             Kind::Idle(seconds) => scenario::idle(lane, seconds).await,
             Kind::Overhead(seconds, turns) => {
-                let steady = Load { rate: USUAL, seconds: (0.0, seconds), seed: seed(5.0) };
+                let steady = Load { rate: USUAL, seconds: (1.0, seconds), seed: seed(5.0) };
                 let flood = Load { rate: 0.0, ..steady };
                 scenario::overhead(lane, (&steady, &flood), turns).await
             }

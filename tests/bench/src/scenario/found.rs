@@ -8,7 +8,8 @@ use contracts::Contract;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use testkit::Database;
-use tokio::time::{Instant, sleep};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep};
 use tower::ServiceExt as _;
 
 use super::load::Load;
@@ -25,9 +26,13 @@ use crate::source::pool;
 /// Between two products that are looked for.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two searches for one.
-const LOOK: Duration = Duration::from_millis(2);
+const LOOK: Duration = Duration::from_millis(10);
 /// How long one is looked for.
 const FIND_LIMIT: Duration = Duration::from_secs(10);
+/// How long the index may take to be filled before.
+const FILL_LIMIT: Duration = Duration::from_secs(180);
+/// So many looks after each other the index is asked how it is.
+const LOOKS_PER_STATUS: u32 = 10;
 
 /// What the indexer also hears of; their sources are there and rest.
 const OTHERS: [(&str, &str); 2] = [
@@ -62,30 +67,42 @@ pub async fn found(lane: &mut Syncline, load: &Load) -> anyhow::Result<Figures> 
     let indexer = start(lane, &relay, &database).await?;
     let routes = catalog::routes(pool(&lane.source.url(), 2)?);
     let pids = indexer.process.pid().map(|pid| ("search-indexer", pid));
+    // What waits longest is indexed first: once this is found, all products are.
+    let first = look(routes.clone(), indexer.port, (0, FILL_LIMIT)).await?;
+    anyhow::ensure!(first.is_some(), "the index is not filled after {FILL_LIMIT:?}");
     let meter = Meter::start(lane.place(), lane.databases(), pids.into_iter().collect()).await?;
     let writer = Writer::of(lane, load).await?;
     let (before, began) = (index(&indexer).await?, Instant::now());
-    let (mut spread, mut lost, mut probes) = (Spread::default(), 0, 0_u32);
+    let (mut looks, mut segments, mut probes) = (JoinSet::new(), before.segments, 0_u32);
     let written = {
         let loading = writer.go();
         tokio::pin!(loading);
+        let mut pace = interval(PAUSE);
         loop {
-            let looking = async {
-                sleep(PAUSE).await;
-                look(&routes, &indexer, probes).await
-            };
             tokio::select! {
                 written = &mut loading => break written?,
-                looked = looking => match looked? {
-                    Some((answered, found)) => spread.note(answered, found)?,
-                    None => lost += 1,
-                },
+                _ = pace.tick() => {}
             }
+            // Each at its time, however long those before it are looked for.
             probes += 1;
+            looks.spawn(look(routes.clone(), indexer.port, (probes, FIND_LIMIT)));
+            if probes.is_multiple_of(LOOKS_PER_STATUS) {
+                segments = segments.max(index(&indexer).await?.segments);
+            }
         }
     };
     let took = began.elapsed().as_secs_f64();
     let after = index(&indexer).await?;
+    let (mut spread, mut lost) = (Spread::default(), 0);
+    while let Some(looked) = looks.join_next().await {
+        match looked?? {
+            Some((answered, found)) => spread.note(answered, found)?,
+            None => {
+                lost += 1;
+                spread.note(Moment(0), Moment(0).plus(FIND_LIMIT))?;
+            }
+        }
+    }
     let changes = written.count();
     lane.next += changes;
     let mut figures = Figures { offered: load.rate, changes, lost, ..Figures::default() };
@@ -94,7 +111,8 @@ pub async fn found(lane: &mut Syncline, load: &Load) -> anyhow::Result<Figures> 
     let commits = u32::try_from(after.commits.saturating_sub(before.commits));
     let commits = commits.map_or(0.0, f64::from) / took;
     figures.others.insert("commits_per_s".to_owned(), commits);
-    figures.others.insert("segments".to_owned(), f64::from(after.segments));
+    let segments = segments.max(after.segments);
+    figures.others.insert("segments".to_owned(), f64::from(segments));
     indexer.stop().await?;
     relay.stop().await?;
     Ok(figures)
@@ -132,9 +150,9 @@ async fn index(indexer: &Part) -> anyhow::Result<Index> {
 /// Writes a product with a word of its own; answers when the owner had answered and when it was
 /// found, none if it was not.
 async fn look(
-    routes: &Router,
-    indexer: &Part,
-    number: u32,
+    routes: Router,
+    indexer: u16,
+    (number, limit): (u32, Duration),
 ) -> anyhow::Result<Option<(Moment, Moment)>> {
     let word = format!("probe{number}x{}", Moment::now().0);
     let body = format!(
@@ -143,12 +161,12 @@ async fn look(
     let request = http::Request::put(format!("/api/v1/products/PROBE-{number}"))
         .header(CONTENT_TYPE, "application/json")
         .body(Body::from(body))?;
-    let answer = routes.clone().oneshot(request).await?;
+    let answer = routes.oneshot(request).await?;
     anyhow::ensure!(answer.status().is_success(), "catalog answered {}", answer.status());
     let answered = Moment::now();
-    let url = format!("http://127.0.0.1:{}/api/v1/search?q={word}", indexer.port);
+    let url = format!("http://127.0.0.1:{indexer}/api/v1/search?q={word}");
     let client = reqwest::Client::new();
-    while Moment::now().since(answered) < FIND_LIMIT {
+    while Moment::now().since(answered) < limit {
         let found: Found = client.get(&url).send().await?.error_for_status()?.json().await?;
         if found.total > 0 {
             return Ok(Some((answered, Moment::now())));

@@ -26,7 +26,8 @@ pub async fn held(
         let ratio = figures.commit_to_applied.p95 / clean_p95;
         others.insert("clean_p95_ratio".to_owned(), ratio);
     }
-    others.insert("held_rate".to_owned(), figures.applied / load.rate.max(1.0));
+    let written = others.get("written_per_s").copied().unwrap_or(load.rate);
+    others.insert("held_rate".to_owned(), figures.applied / written.max(1.0));
     let row = lane.source.connect().await?.query_one(SLOTS, &[]).await?;
     others.insert("slot_mib".to_owned(), row.try_get("mib")?);
     Ok(figures)

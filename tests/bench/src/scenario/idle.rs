@@ -61,6 +61,7 @@ pub async fn overhead(
     others.insert("overhead_p50".to_owned(), beside.0.p50 / alone.0.p50 - 1.0);
     others.insert("overhead_rate".to_owned(), 1.0 - beside.1 / alone.1);
     others.insert("written_per_s".to_owned(), beside.1);
+    others.insert("written_alone_per_s".to_owned(), alone.1);
     Ok(figures)
 }
 

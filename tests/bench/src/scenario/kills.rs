@@ -1,5 +1,6 @@
 //! Wear: changes flow while relay, consumer, PostgreSQL and Redis lose what runs in them, in turn.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret as _;
 use testkit::connect;
 use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
 
 use super::DRAIN_LIMIT;
 use super::load::{Counts, Load, numbered, take_text};
@@ -15,6 +17,9 @@ use crate::figures::Figures;
 use crate::lane::{Running, Syncline};
 use crate::measure::{Notes, join};
 use crate::meter::BACKEND;
+
+const PUBLISHED: &str = include_str!("../../queries/published_versions.sql");
+const COPIED: &str = include_str!("../../queries/copied_versions.sql");
 
 /// Between two kills.
 const PAUSE: Duration = Duration::from_secs(20);
@@ -77,10 +82,8 @@ pub async fn kills(
     told += &take_text(running).await?;
     let notes = Notes::read(&told, Syncline::stream().as_str())?;
     let mut figures = join(&written.ops, &numbered(lane, after).await?, &notes)?;
-    // A position that was reached after its consumer last told is known by the books alone.
-    let position = lane.position().await?;
-    let missing = lane.head().await? - position;
-    figures.lost = missing.unsigned_abs();
+    // What a consumer noted last dies with it, so what was lost is told by the rows themselves.
+    figures.lost = differing(lane).await?;
     figures.offered = load.rate;
     counts.since(lane, &mut figures).await?;
     let slowest = recoveries.iter().max().map_or(0.0, Duration::as_secs_f64);
@@ -88,6 +91,24 @@ pub async fn kills(
     figures.others.insert("recovery_max_s".to_owned(), slowest);
     figures.others.insert("kills".to_owned(), count);
     Ok(figures)
+}
+
+/// Products of which the copy has another version than the source published.
+async fn differing(lane: &Syncline) -> anyhow::Result<u64> {
+    let (source, copy) = (lane.source.connect().await?, lane.copy.connect().await?);
+    let published = versions(&source, PUBLISHED).await?;
+    let copied = versions(&copy, COPIED).await?;
+    let missing = published.iter().filter(|(key, version)| {
+        version.is_some() && copied.get(*key).copied().flatten() != **version
+    });
+    let missing = missing.count();
+    let surplus = copied.keys().filter(|key| !published.contains_key(*key)).count();
+    Ok(u64::try_from(missing + surplus)?)
+}
+
+async fn versions(client: &Client, sql: &str) -> anyhow::Result<HashMap<String, Option<i64>>> {
+    let rows = client.query(sql, &[]).await?;
+    rows.iter().map(|row| Ok((row.try_get("key")?, row.try_get("version")?))).collect()
 }
 
 async fn strike(lane: &Syncline, running: &mut Running, victim: Victim) -> anyhow::Result<()> {

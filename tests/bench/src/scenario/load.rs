@@ -41,8 +41,7 @@ pub async fn load(
     let counts = Counts::read(lane).await?;
     let meter = Meter::start(lane.place(), lane.databases(), running.pids()).await?;
     let written = writer.go().await?;
-    let lag = lane.head().await? - lane.position().await?;
-    let drained = lane.drain(DRAIN_LIMIT).await?;
+    lane.drain(DRAIN_LIMIT).await?;
     running.check()?;
     sleep(CLEANED).await;
     let used = meter.stop().await?;
@@ -54,9 +53,6 @@ pub async fn load(
     used.add(&mut figures);
     counts.since(lane, &mut figures).await?;
     written.costs(load.seconds.1, &mut figures);
-    let lag = u32::try_from(lag.max(0)).map_or(f64::MAX, f64::from);
-    figures.others.insert("lag_end_s".to_owned(), lag / figures.applied.max(1.0));
-    figures.others.insert("drain_s".to_owned(), drained.as_secs_f64());
     together(&numbered, &notes, &mut figures);
     steps::add(lane, running, (&numbered, &notes), &mut figures).await?;
     Ok(figures)

@@ -1,7 +1,7 @@
 //! What was measured beneath a figure that was missed: why this machine, today, gives no more.
 
 use crate::figures::{Lane, Latency, Limit, Machine, Round};
-use crate::report::{Group, applied, cpu_sum, measured, number, steady_rate};
+use crate::report::{Group, applied, cpu_sum, measured, number, other, steady_rate};
 
 /// Microseconds of a second.
 const SECOND_US: f64 = 1e6;
@@ -26,6 +26,11 @@ impl<'a> Floor<'a> {
         let mut texts = vec![];
         if let Some(rate) = group.median(applied) {
             texts.push(format!("as many as go are {}/s", number(rate)));
+        }
+        let alone = Group::of(self.rounds, "overhead", Lane::Direct);
+        if let Some(rate) = alone.median(other("written_alone_per_s")) {
+            let rate = number(rate);
+            texts.push(format!("the source alone, followed by nobody, writes {rate}/s"));
         }
         texts.extend(self.processors(&group));
         texts.extend(limits(&group));
@@ -75,7 +80,7 @@ impl<'a> Floor<'a> {
     pub(super) fn import(&self, lane: Lane) -> Option<String> {
         let group = Group::of(self.rounds, "import", lane);
         let mut texts = vec![];
-        if let Some(answered) = group.median(crate::report::other("import_answered_s")) {
+        if let Some(answered) = group.median(other("import_answered_s")) {
             texts.push(format!("the source alone took {} s", number(answered)));
         }
         let upserted = group.median(|round| round.limit.map(|limit| limit.upserted));
@@ -85,6 +90,20 @@ impl<'a> Floor<'a> {
         }
         texts.extend(self.processors(&group));
         said(&texts)
+    }
+
+    /// Why the outbox grew, and what its order costs.
+    pub(super) fn outbox(&self) -> Option<String> {
+        let kept = "slots are written in turn and not emptied yet, so the outbox keeps all of it";
+        let steps = self.steps(Lane::Direct);
+        said(&[Some(kept.to_owned()), steps].into_iter().flatten().collect::<Vec<_>>())
+    }
+
+    /// What a kill makes come again.
+    pub(super) fn repeats() -> String {
+        "a relay saves how far it published once a second, so its successor publishes up to a \
+         second of envelopes again; a consumer knows each by its numbers and applies none twice"
+            .to_owned()
     }
 
     /// What following a source costs.

@@ -1,0 +1,2 @@
+-- The products of the copy, with their versions.
+select sku as key, version from bench.products
