@@ -105,10 +105,10 @@ pub trait Sink: Send + Sync + 'static {
     fn clean(&self, keys: &[String]) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
     /// Rests after a round that cleaned so many keys and took so long, so that the next one takes
-    /// what has come meanwhile. After a small one three times as long, unless a sink knows better:
-    /// a quarter of the time at most goes into small rounds.
+    /// what has come meanwhile. After a small one twice as long, but at most 10 ms, unless a sink
+    /// knows better.
     fn rest(&self, count: usize, took: Duration) -> impl Future<Output = ()> + Send {
-        let rest = if count < FULL { (took * 3).min(REST_MAX) } else { Duration::ZERO };
+        let rest = if count < FULL { (took * 2).min(REST_MAX) } else { Duration::ZERO };
         sleep(rest)
     }
 

@@ -179,7 +179,8 @@ async fn clean<S: Sink>(
     let notes_now = !is_backlog || notes.at.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
     let client = pool.get().await?;
     let tx = Transaction::new(&client);
-    watch::forget(&tx, S::NAME, &batch, (&rest, notes_now)).await?;
+    let noting = if notes_now { watch::Notes::Now } else { watch::Notes::Later };
+    watch::forget(&tx, S::NAME, &batch, (&rest, noting)).await?;
     *notes = Notes {
         at: if notes_now { Some(Instant::now()) } else { notes.at },
         is_up_to_date: notes_now,

@@ -66,7 +66,8 @@ head as (
 ),
 -- By their places, since nothing moves a row between the parts of one statement.
 few as (
-  select n.stream, n.first, n.first + r.rank - 1 as pn, n.term, n.before as previous_term, c.*
+  select n.stream, n.first, n.first + r.rank - 1 - 1000 * r.chunk as pn, n.term,
+         case when r.chunk = 0 then n.before else n.term end as previous_term, c.*
     from ranked r
     join numbered n using (topic, lane, chunk)
    cross join lateral (

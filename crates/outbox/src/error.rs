@@ -40,7 +40,7 @@ pub enum Error {
     /// A statement of the transaction had failed before; nothing was committed.
     #[error("commit a transaction in which a statement had failed")]
     RolledBack,
-    /// The answer to `commit` was lost: it may have happened.
+    /// The answer that says whether it was committed was lost: it may have been.
     #[error("commit: the outcome is unknown")]
     CommitUnknown(#[source] tokio_postgres::Error),
 }
@@ -80,7 +80,7 @@ impl Error {
 
     /// What the failure of a statement means that is a transaction of its own. Where the database
     /// refused it, it rolled back; one that ended the session instead may have come after the
-    /// commit.
+    /// commit, and of one that the driver could not send it does not say so.
     pub(crate) fn of_write(
         source: tokio_postgres::Error,
         key: &str,

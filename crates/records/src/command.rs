@@ -123,10 +123,11 @@ pub async fn write(
         let row = outbox::write(client, save.at_once, save.record, &change).await?;
         let (existed, version): (bool, Option<i64>) =
             (row.try_get("existed")?, row.try_get("version")?);
-        return match version {
-            Some(version) if !is_missing(existed) => Ok(plain(&change, (existed, version))),
-            _ => Err(unknown()),
-        };
+        if is_missing(existed) {
+            return Err(unknown());
+        }
+        let version = version.ok_or(Error::Unversioned { key: change.key().to_owned() })?;
+        return Ok(plain(&change, (existed, version)));
     }
     let tx = Tx::begin(client);
     if let Some(answer) = answered(&tx, demands).await? {

@@ -16,6 +16,12 @@ pub enum Error {
         /// Its name.
         key: String,
     },
+    /// The statement that stores a record and appends its change answered no version of it.
+    #[error("write {key}: its statement answered no version")]
+    Unversioned {
+        /// The record.
+        key: String,
+    },
     /// The record is not in the state that the caller named.
     #[error("write {key}: it is not in the state that the condition names")]
     Condition {
@@ -124,6 +130,7 @@ impl From<Error> for Problem {
             }
             Error::Refused { pointer, source } => Self::refused(pointer, source.clone()),
             Error::Stored { .. }
+            | Error::Unversioned { .. }
             | Error::Outbox(outbox::Error::Refused { .. } | outbox::Error::Payload { .. }) => {
                 fault(Self::internal())
             }

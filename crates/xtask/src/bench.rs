@@ -107,8 +107,8 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<ExitCode> {
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// Waits for the benchmark's end; an interrupt, which a terminal sends to both, is passed on where
-/// only this process got it.
+/// Waits for the benchmark's end, and passes an interrupt on: a terminal sends it to both, others
+/// to this process alone.
 fn wait(mut benchmark: Child, interrupted: &AtomicBool) -> Result<ExitStatus> {
     let mut is_passed_on = false;
     loop {
@@ -117,7 +117,8 @@ fn wait(mut benchmark: Child, interrupted: &AtomicBool) -> Result<ExitStatus> {
         }
         if interrupted.load(Ordering::Relaxed) && !is_passed_on {
             let pid = i32::try_from(benchmark.id()).ok().and_then(Pid::from_raw);
-            kill_process(pid.context("a pid")?, Signal::TERM).context("ending the benchmark")?;
+            // If it has ended meanwhile, the next look tells.
+            let _ = kill_process(pid.context("a pid")?, Signal::TERM);
             is_passed_on = true;
         }
         thread::sleep(LOOK);

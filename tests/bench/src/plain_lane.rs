@@ -22,6 +22,8 @@ use crate::sidecar::{APP_TOKEN, Sidecar};
 
 /// How long the consumer may go without taking anything before what is missing counts as lost.
 const SILENCE: Duration = Duration::from_secs(20);
+/// After so long without anything the writes of a warm-up have all arrived.
+const WARM_SILENCE: Duration = Duration::from_secs(2);
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// The plain app while it runs.
@@ -76,7 +78,7 @@ impl Plain {
         let to = self.setup.source.url();
         let (numbers, port) = ((self.products, self.next), self.producer.grpc);
         let writer = Writer::start(load, (&to, Some(port)), numbers, &self.folder).await?;
-        self.arrivals(usize::MAX).await?;
+        self.arrivals(usize::MAX, WARM_SILENCE).await?;
         let pids = [
             ("consumer", self.consumer.pid()),
             ("consumer-daprd", self.beside.process.pid()),
@@ -91,7 +93,7 @@ impl Plain {
         self.next += written.count();
         let made = |outcome| matches!(outcome, Outcome::Put | Outcome::Deleted);
         let wanted = written.ops.iter().filter(|op| made(op.outcome)).count();
-        let arrivals = self.arrivals(wanted).await?;
+        let arrivals = self.arrivals(wanted, SILENCE).await?;
         let after = counts(self.port).await?;
         let mut figures = judge(&written.ops, |op| match (op.outcome, arrivals.get(&op.seq)) {
             (Outcome::Refused, _) | (Outcome::Failed, None) => Fate::NoChange,
@@ -115,10 +117,14 @@ impl Plain {
     }
 
     /// Waits until as many have arrived, or nothing more comes.
-    async fn arrivals(&mut self, wanted: usize) -> anyhow::Result<HashMap<u64, Arrived>> {
+    async fn arrivals(
+        &mut self,
+        wanted: usize,
+        silence: Duration,
+    ) -> anyhow::Result<HashMap<u64, Arrived>> {
         let mut arrivals = HashMap::new();
         let mut heard = Instant::now();
-        while arrivals.len() < wanted && heard.elapsed() < SILENCE {
+        while arrivals.len() < wanted && heard.elapsed() < silence {
             self.consumer.check()?;
             let url = format!("http://127.0.0.1:{}/bench/applied", self.port);
             let text = reqwest::get(url).await?.error_for_status()?.text().await?;

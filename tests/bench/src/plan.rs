@@ -145,7 +145,7 @@ impl Plan {
             rounds: 3,
         }));
         items.extend([
-            Item { kind: Kind::Flood(3.0), lanes: ALL, rounds: 3 },
+            Item { kind: Kind::Flood(6.0), lanes: ALL, rounds: 3 },
             Item { kind: Kind::Held(8.0), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Outage(10.0), lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Critical(6.0), lanes: DIRECT, rounds: 1 },
@@ -185,7 +185,7 @@ impl Plan {
         let mut items = vec![
             Item { kind: steady, lanes: DIRECT, rounds: 1 },
             Item { kind: Kind::Rot(600.0), lanes: DIRECT, rounds: 1 },
-            Item { kind: Kind::Kills(4_000.0, 260.0), lanes: DIRECT, rounds: 1 },
+            Item { kind: Kind::Kills(3_000.0, 370.0), lanes: DIRECT, rounds: 1 },
         ];
         let growth = [10_000, 100_000, 500_000, 2_000_000];
         items.extend(growth.map(|products| Item {

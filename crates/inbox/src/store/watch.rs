@@ -104,14 +104,22 @@ pub(crate) async fn read_dirty(
     remembered.collect()
 }
 
+/// When it is noted up to which number each stream is clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notes {
+    /// With what is forgotten.
+    Now,
+    /// After a later batch.
+    Later,
+}
+
 /// Forgets what was brought up to date and not marked again meanwhile, marks what is dirty in its
-/// place, and notes up to which number each stream is clean then, if that is wanted: a transaction
-/// of one round trip.
+/// place, and notes what is clean then: a transaction of one round trip.
 pub(crate) async fn forget(
     tx: &Transaction<'_>,
     sink: &str,
     worked: &[Remembered],
-    (in_place, is_noted): (&[Dirty], bool),
+    (in_place, notes): (&[Dirty], Notes),
 ) -> Result<(), Error> {
     let (clean, mark, note) = try_join!(
         async { Ok(tx.prepare_cached(CLEAN_DIRTY).await?) },
@@ -122,9 +130,9 @@ pub(crate) async fn forget(
     let mark = mark.as_ref().map(|statement| insert_marks(tx, statement, in_place));
     let mark = OptionFuture::from(mark).map(Option::transpose);
     let note = async {
-        match is_noted {
-            true => tx.execute(&note, &[&sink]).await,
-            false => Ok(0),
+        match notes {
+            Notes::Now => tx.execute(&note, &[&sink]).await,
+            Notes::Later => Ok(0),
         }
     };
     let all = async { try_join!(forget_worked(tx, &clean, sink, worked), mark, note) };

@@ -18,17 +18,17 @@ const TAKE_OVER: &str = include_str!("../../queries/take_over.sql");
 const STREAMS: &str = include_str!("../../queries/streams.sql");
 
 /// The planner would scan the slots where the index on `xid` is a hundred times faster; told not
-/// to, it takes its plans for so expensive that it would compile them for a second each time, and
-/// make them anew for each tick, which takes longer than the tick. A frozen process must not keep a
-/// lock; a seal is durable before anything is published.
-const OPTIONS: &str = "-c enable_seqscan=off -c jit=off -c plan_cache_mode=force_generic_plan \
-                       -c synchronous_commit=on -c idle_in_transaction_session_timeout=2s";
+/// to, it takes its plans for so expensive that it would compile them for a second each time. A
+/// frozen process must not keep a lock; a seal is durable before anything is published.
+const OPTIONS: &str = "-c enable_seqscan=off -c jit=off -c synchronous_commit=on \
+                       -c idle_in_transaction_session_timeout=2s";
 
 /// Nobody waits for an answer any longer.
 const POOL_OPTIONS: &str = "-c statement_timeout=5s";
 
-/// A silent leader loses its session, and with it the lock; a running statement is no silence.
-const TICK_OPTIONS: &str = "-c idle_session_timeout=5s";
+/// A silent leader loses its session, and with it the lock; a running statement is no silence. To
+/// plan a seal takes longer than the seal, and the planner would do it anew each time.
+const TICK_OPTIONS: &str = "-c idle_session_timeout=5s -c plan_cache_mode=force_generic_plan";
 
 /// The settings of the connections that answer.
 pub(super) fn pool_settings(url: &SecretString) -> Result<tokio_postgres::Config, RelayError> {

@@ -10,7 +10,7 @@ use bus::Bus;
 use outbox::{Config, Turn};
 
 use crate::proxy::{Proxy, Wire};
-use crate::world::{ITEMS, Running, World, items_stream, numbered, put, relay_at, remove};
+use crate::world::{ITEMS, Running, SEAL, World, items_stream, numbered, put, relay_at, remove};
 
 async fn world() -> (World, Client, Running) {
     let world = World::new().await.unwrap();
@@ -530,6 +530,37 @@ async fn a_segment_of_a_large_tick_is_read_at_its_own_cost() {
     let plan: Value = client.query_one(explain, &[]).await.unwrap().get(0);
     let scanned = scanned(&plan);
     assert!((1000.0..1500.0).contains(&scanned), "{scanned} rows scanned: {plan:#}");
+}
+
+/// A seal is planned once, for whatever it will find.
+#[tokio::test]
+async fn a_seal_looks_at_what_is_new_alone() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let backlog = "insert into outbox.change
+                     (slot, topic, lane, key, version, op, event, schema)
+                   select 0, 'shop.items', 'normal', 'k' || n, 1, 'delete', gen_random_uuid(), '1'
+                     from generate_series(1, 20000) n";
+    client.batch_execute(backlog).await.unwrap();
+    let relay = world.relay(Bus::none()).unwrap();
+    assert_eq!(relay.turn().await.unwrap(), Turn::Sealed(20_000));
+    for n in 0..10 {
+        put(&client, &format!("new{n}"), "{}").await.unwrap();
+    }
+    let sql = "select n, term::text as term, s1::text as s1 from outbox.tick";
+    let tick = client.query_one(sql, &[]).await.unwrap();
+    let (n, term, s1): (i64, &str, &str) = (tick.get("n"), tick.get("term"), tick.get("s1"));
+    let prepared = format!(
+        "analyze outbox.change; set enable_seqscan = off; set jit = off;
+         set plan_cache_mode = force_generic_plan; prepare seal as {SEAL}",
+    );
+    client.batch_execute(&prepared).await.unwrap();
+    let explain = format!(
+        "explain (analyze, format json) execute seal ({n}, '{term}', '{s1}', 100, 1000000)"
+    );
+    let plan: Value = client.query_one(&explain, &[]).await.unwrap().get(0);
+    let scanned = scanned(&plan);
+    assert!((10.0..100.0).contains(&scanned), "{scanned} rows scanned: {plan:#}");
 }
 
 /// How many rows of changes a plan looked at.

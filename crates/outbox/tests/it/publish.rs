@@ -249,3 +249,36 @@ async fn without_a_broker_nothing_is_published_and_nothing_waits() {
     running.stop().await;
     assert!(client.query("select from outbox.publish_mark", &[]).await.unwrap().is_empty());
 }
+
+/// Numbers of another past may mean other changes, and a relay that led before still has some.
+#[tokio::test]
+async fn what_was_sealed_before_a_restore_is_not_published_after_it() {
+    let world = World::new().await.unwrap();
+    let client = world.client().await.unwrap();
+    let hub = Memory::new();
+    let (inbox, _bus) = Inbox::join(&hub);
+    let relay = world.relay(Bus::memory(&hub)).unwrap();
+    put(&client, "old", "{}").await.unwrap();
+    assert_eq!(relay.turn().await.unwrap(), Turn::Sealed(1));
+
+    let restore = "select pg_terminate_backend(pid) from pg_stat_activity
+                    where datname = current_database() and application_name = 'relay tick';
+                   truncate outbox.change;
+                   delete from outbox.segment;
+                   delete from outbox.stream";
+    client.batch_execute(restore).await.unwrap();
+    put(&client, "new", "{}").await.unwrap();
+    let other = world.relay(Bus::none()).unwrap();
+    testkit::eventually("another relay seals", || async {
+        Ok(other.turn().await? == Turn::Sealed(1))
+    })
+    .await;
+    drop(other);
+
+    let running = Running::start(relay);
+    inbox.reaches(1).await;
+    running.stop().await;
+    let envelopes = inbox.0.lock().unwrap().clone();
+    let envelope = Envelope::parse(&envelopes[0]).unwrap();
+    assert_eq!(envelope.changes[0].as_ref().unwrap().key.as_str(), "new");
+}

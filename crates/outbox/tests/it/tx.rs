@@ -117,8 +117,11 @@ async fn a_statement_whose_session_is_ended_may_have_been_committed() {
     let change = Append::upsert(ITEMS, "a", &json!({})).unwrap();
     let other = world.client().await.unwrap();
     let ending = async {
-        let running = "select from pg_stat_activity where pid = $1 and wait_event = 'PgSleep'";
-        while other.query_opt(running, &[&pid]).await.unwrap().is_none() {}
+        testkit::eventually("it sleeps", || async {
+            let sql = "select from pg_stat_activity where pid = $1 and wait_event = 'PgSleep'";
+            Ok(other.query_opt(sql, &[&pid]).await?.is_some())
+        })
+        .await;
         other.execute("select pg_terminate_backend($1)", &[&pid]).await.unwrap();
     };
     let (written, ()) = join(outbox::write(&client, &slow, &[&1], &change), ending).await;

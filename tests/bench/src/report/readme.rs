@@ -25,7 +25,9 @@ pub fn readme(run: &Run) -> Result<String> {
     table.spread("at 1,000/s: processor per change, all processes, in µs", STEADY, cpu_sum, number);
     let wal = |round: &Round| round.figures.per_change.get("wal_bytes").copied();
     table.spread("at 1,000/s: WAL bytes per change", STEADY, wal, number);
-    table.spread("at 10,000/s: lag at the end in s", "steady-10000", other("lag_end_s"), number);
+    let (written, lag) = (other("written_per_s"), other("lag_end_s"));
+    table.spread("of 10,000/s: written per second", "steady-10000", written, number);
+    table.spread("of 10,000/s: lag at the end in s", "steady-10000", lag, number);
     let import = other("import_applied_s");
     table.spread("100,000 records imported and applied, in s", "import", import, number);
     table.counts("changes lost / out of order, all rounds");

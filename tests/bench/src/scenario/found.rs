@@ -92,6 +92,7 @@ pub async fn found(lane: &mut Syncline, load: &Load) -> anyhow::Result<Figures> 
         }
     };
     let took = began.elapsed().as_secs_f64();
+    let used = meter.stop().await?;
     let after = index(&indexer).await?;
     let (mut spread, mut lost) = (Spread::default(), 0);
     while let Some(looked) = looks.join_next().await {
@@ -106,7 +107,7 @@ pub async fn found(lane: &mut Syncline, load: &Load) -> anyhow::Result<Figures> 
     let changes = written.count();
     lane.next += changes;
     let mut figures = Figures { offered: load.rate, changes, lost, ..Figures::default() };
-    meter.stop().await?.add(&mut figures);
+    used.add(&mut figures);
     figures.commit_to_found = spread.latency();
     let commits = u32::try_from(after.commits.saturating_sub(before.commits));
     let commits = commits.map_or(0.0, f64::from) / took;

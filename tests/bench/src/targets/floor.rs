@@ -92,18 +92,22 @@ impl<'a> Floor<'a> {
         said(&texts)
     }
 
-    /// Why the outbox grew, and what its order costs.
-    pub(super) fn outbox(&self) -> Option<String> {
-        let kept = "slots are written in turn and not emptied yet, so the outbox keeps all of it";
-        let steps = self.steps(Lane::Direct);
-        said(&[Some(kept.to_owned()), steps].into_iter().flatten().collect::<Vec<_>>())
+    /// What the outbox grew to, if that is too much, and where the time went.
+    pub(super) fn outbox(&self, slots: Option<f64>) -> Option<String> {
+        let kept = slots.map(|mib| {
+            let mib = number(mib);
+            format!("one slot is written and none is emptied yet, so all {mib} MiB are kept")
+        });
+        said(&[kept, self.steps(Lane::Direct)].into_iter().flatten().collect::<Vec<_>>())
     }
 
-    /// What a kill makes come again.
-    pub(super) fn repeats() -> String {
-        "a relay saves how far it published once a second, so its successor publishes up to a \
-         second of envelopes again; a consumer knows each by its numbers and applies none twice"
-            .to_owned()
+    /// What kills make come again.
+    pub(super) fn repeats(envelopes: f64) -> String {
+        let envelopes = number(envelopes);
+        format!(
+            "a relay saves once a second how far it published, and its successor goes on from \
+             there: {envelopes} envelopes came again, and none was applied twice"
+        )
     }
 
     /// What following a source costs.

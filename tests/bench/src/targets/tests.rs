@@ -189,7 +189,8 @@ fn a_target_of_which_a_part_is_missing_is_missed_or_open_never_met() {
 #[test]
 fn a_held_transaction_slows_nothing() {
     let rot = |held, ratio, mib| {
-        let others = [("held_rate", held), ("clean_p95_ratio", ratio), ("slot_mib", mib)];
+        let rest = [("held_rate", held), ("clean_p95_ratio", ratio)];
+        let others = [rest[0], rest[1], ("slot_mib", mib), ("sustained", 1.0)];
         judged(&with("rot", Lane::Direct, others), "G6").met
     };
     assert_eq!(rot(0.98, 2.0, 256.0), Some(true));
