@@ -204,13 +204,13 @@ impl Syncline {
         Ok(Part { process, sidecar, port })
     }
 
-    /// Has both databases as a while of running leaves them: what an import left to the vacuum and
-    /// to the checkpoint would otherwise be done during whatever comes next.
+    /// Has both databases as a while of running leaves them: what an import left to the vacuum
+    /// would otherwise be done during whatever comes next.
     pub async fn settle(&self) -> anyhow::Result<()> {
         for database in [&self.source, &self.copy] {
             database.connect().await?.batch_execute("vacuum (analyze)").await?;
         }
-        Ok(self.source.connect().await?.batch_execute("checkpoint").await?)
+        Ok(())
     }
 
     /// The newest number of the stream that is measured.

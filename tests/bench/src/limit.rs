@@ -96,10 +96,12 @@ fn pool(config: &tokio_postgres::Config) -> anyhow::Result<Pool> {
     Ok(Pool::builder(manager).max_size(WRITERS).build()?)
 }
 
-/// Leaves nothing for the server to do while others are measured.
+/// Leaves nothing for the server to do while others are measured. The checkpoint comes before a
+/// lane's data are made: right before a load, each page's first change would be logged with all of
+/// the page.
 async fn clean(pool: &Pool) -> anyhow::Result<()> {
     let client = pool.get().await?;
-    for statement in [FORGET, "vacuum limits.source", "vacuum limits.copy"] {
+    for statement in [FORGET, "vacuum limits.source", "vacuum limits.copy", "checkpoint"] {
         client.batch_execute(statement).await?;
     }
     Ok(())

@@ -4,8 +4,8 @@ use anyhow::{Result, bail, ensure};
 
 use super::number::{NONE, percent};
 use super::page::{Block, Page, Section, Table};
-use super::spread::{Group, applied, measured, scenarios};
-use crate::figures::{Lane, Machine, Round, Run, State};
+use super::spread::{Group, applied, measured, other, scenarios};
+use crate::figures::{Lane, Latency, Machine, Round, Run, State};
 
 /// Throughput and P50 of two runs that agree differ by no more.
 const AGREE: f64 = 0.15;
@@ -143,9 +143,15 @@ fn pair(old: &Group<'_>, new: &Group<'_>) -> Pair {
         scenario: new.scenario.to_owned(),
         lane: new.lane,
         throughput: change(&applied),
-        p50: change(&|round| measured(round.figures.commit_to_applied).map(|it| it.p50)),
-        p99: change(&|round| measured(round.figures.commit_to_applied).map(|it| it.p99)),
+        p50: change(&|round| latency(round).map(|it| it.p50)),
+        p99: change(&|round| latency(round).map(|it| it.p99)),
     }
+}
+
+/// From commit to applied, where the rate was kept: a backlog is as long as its load lasted.
+fn latency(round: &Round) -> Option<Latency> {
+    let is_kept = round.figures.offered > 0.0 && other("sustained")(round) != Some(0.0);
+    measured(round.figures.commit_to_applied).filter(|_| is_kept)
 }
 
 /// What makes figures of two runs incomparable.
@@ -195,11 +201,11 @@ mod tests {
     use super::super::sample;
     use super::*;
 
-    /// The sample with the rate and both latencies of `flood` direct multiplied.
-    fn changed(rate: f64, p50: f64, p99: f64) -> Run {
+    /// The sample with the rate and both latencies of a scenario direct multiplied.
+    fn changed(scenario: &str, rate: f64, p50: f64, p99: f64) -> Run {
         let mut run = sample::run();
         for round in &mut run.rounds {
-            if round.scenario == "flood" && round.lane == Lane::Direct {
+            if round.scenario == scenario && round.lane == Lane::Direct {
                 round.figures.applied *= rate;
                 round.figures.commit_to_applied.p50 *= p50;
                 round.figures.commit_to_applied.p99 *= p99;
@@ -210,8 +216,10 @@ mod tests {
 
     #[test]
     fn runs_agree_within_15_percent_and_p99_within_30() {
-        let agrees =
-            |rate, p50, p99| compare(&sample::run(), &changed(rate, p50, p99)).unwrap().agrees();
+        let agrees = |rate, p50, p99| {
+            let new = changed("steady-1000", rate, p50, p99);
+            compare(&sample::run(), &new).unwrap().agrees()
+        };
         assert!(agrees(1.0, 1.0, 1.0));
         assert!(agrees(0.85, 1.15, 1.30));
         assert!(!agrees(0.84, 1.0, 1.0));
@@ -220,15 +228,26 @@ mod tests {
     }
 
     #[test]
+    fn how_long_a_backlog_was_is_not_compared() {
+        let agrees = |rate| {
+            let new = changed("flood", rate, 3.0, 3.0);
+            compare(&sample::run(), &new).unwrap().agrees()
+        };
+        assert!(agrees(1.0));
+        assert!(!agrees(0.8));
+    }
+
+    #[test]
     fn the_change_of_each_pair_is_said_in_percent() {
-        let comparison = compare(&sample::run(), &changed(1.2, 0.5, 1.0)).unwrap();
+        let comparison = compare(&sample::run(), &changed("steady-1000", 1.2, 0.5, 1.0)).unwrap();
         assert_eq!(comparison.pairs.len(), 14);
         let text = comparison.text();
-        let row = text.lines().find(|line| line.starts_with("flood") && line.contains("direct"));
+        let row =
+            text.lines().find(|line| line.starts_with("steady-1000 ") && line.contains("direct"));
         let words: Vec<_> = row.unwrap().split_whitespace().collect();
-        assert_eq!(words, ["flood", "direct", "no", "+20.0", "%", "-50.0", "%", "+0.0", "%"]);
+        assert_eq!(words, ["steady-1000", "direct", "no", "+20.0", "%", "-50.0", "%", "+0.0", "%"]);
         assert!(text.contains("The two runs do not agree"));
-        assert!(comparison.markdown().contains("| flood | direct | no | +20.0 % |"));
+        assert!(comparison.markdown().contains("| steady-1000 | direct | no | +20.0 % |"));
     }
 
     #[test]
