@@ -124,6 +124,10 @@ fn sidecars_neither_sample_nor_count_by_path_nor_reload() {
     assert_eq!(spec["nameResolution"]["component"], "sqlite");
     let file = spec["nameResolution"]["configuration"]["connectionString"].as_str().unwrap();
     assert_eq!(file, "${SYNCLINE_NAMES}");
+    // See the file: the defaults lose a sidecar among many that start, and all of them in time.
+    let names = &spec["nameResolution"]["configuration"];
+    assert_eq!(names["busyTimeout"], "10s");
+    assert_eq!(names["cleanupInterval"], "0");
     let text = fs::read_to_string(format!("{FOLDER}/configuration.yaml")).unwrap();
     assert_eq!(text.matches('$').count(), 1, "the sidecar replaces every dollar sign");
 }
