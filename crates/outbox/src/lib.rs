@@ -18,7 +18,7 @@
 //! ```
 //!
 //! In two round trips: the insert travels with `begin`, and [`Tx::append_and_commit`] sends the
-//! append with `commit`. In one, where nothing is to be decided in between: [`write`].
+//! append with `commit`. In one, where nothing is to be decided in between: [`write()`].
 
 mod append;
 mod error;

@@ -81,7 +81,7 @@ impl Before {
 }
 
 /// The answer to an earlier sending of the same request, where there was one; the first statement
-/// of a command that [`write`] does not carry out.
+/// of a command that [`write()`] does not carry out.
 pub async fn answered(tx: &Tx<'_>, demands: &Demands) -> Result<Option<Answer>, Error> {
     let Some(once) = &demands.once else { return Ok(None) };
     if !store::lock_key(tx, &once.key).await? {

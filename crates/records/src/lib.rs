@@ -4,8 +4,8 @@
 //! It promises that a write and its change are stored together or not at all, that a condition is
 //! decided under the record's lock, and that a request with an `Idempotency-Key` is carried out
 //! once for a day, however often it is sent. It knows no record: the owner brings domain, SQL,
-//! payload and routes. A command of an owner is [`put`], or, where the payload depends on what the
-//! save meets:
+//! payload and routes. A command of an owner is [`write()`], or, where the payload depends on what
+//! the save meets:
 //!
 //! ```no_run
 //! # use records::{Answer, Before, Demands, Error, Written, answered, finish};
