@@ -27,6 +27,7 @@ pub use config::Settings;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__catalog", include_str!("../migrations/V1__catalog.sql")),
     ("V2__answers_moved", include_str!("../migrations/V2__answers_moved.sql")),
+    ("V3__room", include_str!("../migrations/V3__room.sql")),
 ];
 
 /// The program.

@@ -161,8 +161,11 @@ impl Plan {
         let rates = rates.unwrap_or(&[500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0]);
         let mut items = vec![Item { kind: Kind::Import(PRODUCTS), lanes: OURS, rounds: 3 }];
         for rate in rates {
+            // All of it for the rates of which something is wanted; the others show the curve.
+            let is_target = [1_000.0, 10_000.0].contains(rate);
+            let seconds = if is_target { (5.0, 30.0) } else { (3.0, 15.0) };
             let lanes = if *rate <= 1_000.0 { ALL } else { OURS };
-            items.push(Item { kind: Kind::Steady(*rate, (5.0, 30.0)), lanes, rounds: 3 });
+            items.push(Item { kind: Kind::Steady(*rate, seconds), lanes, rounds: 3 });
         }
         items.extend([
             Item { kind: Kind::Flood(10.0), lanes: ALL, rounds: 3 },

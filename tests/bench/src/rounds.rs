@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
-use crate::figures::{Figures, Lane, Limit, Round};
+use crate::figures::{Figures, Lane, Latency, Limit, Round};
 use crate::plan::{Item, Plan};
-use crate::stall::{Gate, Others, Sentinel, Verdict, Watched, calibrate};
+use crate::stall::{Gate, Memory, Others, Sentinel, Verdict, Watched, calibrate};
 
 /// Rounds beyond those that are wanted, to make up for discarded ones.
 const EXTRA_MAX: u32 = 3;
@@ -26,6 +26,7 @@ pub enum End {
 #[derive(Debug)]
 pub struct Rounds {
     gate: Gate,
+    memory: Memory,
     rounds: Vec<(Round, Watched)>,
     wanted: Vec<(String, Lane, u32)>,
     number: u32,
@@ -44,6 +45,7 @@ impl Rounds {
             .flat_map(|item| item.lanes.iter().map(|lane| (item.kind.name(), *lane, item.rounds)));
         Ok(Self {
             gate: Gate::new(calibrate()?, Moment::now()),
+            memory: Memory::lay_out(),
             rounds: Vec::new(),
             wanted: wanted.collect(),
             number: 0,
@@ -63,7 +65,7 @@ impl Rounds {
     /// What a lane is to do in this round.
     pub fn wanted(&self, plan: &Plan, lane: Lane) -> Vec<Item> {
         let of_lane = plan.items.iter().filter(|item| item.lanes.contains(&lane));
-        let lacking = of_lane.filter(|item| self.clean(&item.kind.name(), lane) < item.rounds);
+        let lacking = of_lane.filter(|item| self.lacks(&item.kind.name(), lane, item.rounds));
         lacking.cloned().collect()
     }
 
@@ -79,7 +81,7 @@ impl Rounds {
         limit: Option<Limit>,
         work: impl Future<Output = anyhow::Result<Figures>>,
     ) -> anyhow::Result<Figures> {
-        let before = calibrate()?;
+        let (before, memory_read_ns) = (calibrate()?, self.memory.read_ns()?);
         let (sentinel, others) = (Sentinel::start()?, Others::start(self.ours.clone())?);
         let began = Instant::now();
         let worked = work.await;
@@ -102,6 +104,7 @@ impl Rounds {
             limit,
             longest_gap_ms: gaps.host.as_secs_f64() * 1_000.0,
             calibration: self.gate.share(&watched),
+            memory_read_ns: Some(memory_read_ns),
             figures: figures.clone(),
         };
         self.say(&round, began.elapsed());
@@ -121,34 +124,41 @@ impl Rounds {
     }
 
     fn is_complete(&self) -> bool {
-        self.wanted.iter().all(|(scenario, lane, rounds)| self.clean(scenario, *lane) >= *rounds)
+        self.wanted.iter().all(|(scenario, lane, rounds)| !self.lacks(scenario, *lane, *rounds))
     }
 
-    fn clean(&self, scenario: &str, lane: Lane) -> u32 {
-        let of = |round: &Round| {
+    /// Whether so many clean rounds are not reached. A rate of which less than half was kept is
+    /// tried once: another round would tell the same of the same backlog.
+    fn lacks(&self, scenario: &str, lane: Lane, wanted: u32) -> bool {
+        let clean = self.rounds.iter().map(|(round, _)| round).filter(|round| {
             round.scenario == scenario && round.lane == lane && round.discarded.is_none()
-        };
-        let clean = self.rounds.iter().filter(|(round, _)| of(round)).count();
-        u32::try_from(clean).unwrap_or(u32::MAX)
+        });
+        let (mut count, mut is_beyond) = (0, false);
+        for round in clean {
+            count += 1;
+            is_beyond |= round.figures.applied < round.figures.offered / 2.0;
+        }
+        count < if is_beyond { 1 } else { wanted }
     }
 
     fn say(&self, round: &Round, took: Duration) {
         let at = self.began.elapsed().as_secs();
         let verdict = round.discarded.as_deref().unwrap_or("clean");
         let latency = round.figures.commit_to_applied;
-        println!(
-            "{:>3}:{:02}  round {} {:<12} {:<12} {:>8.0}/s  p50 {:>7.1} ms  p95 {:>7.1} ms  \
-             p99 {:>7.1} ms  took {:>4.1} s  {verdict}",
-            at / 60,
-            at % 60,
-            round.number,
+        let took = took.as_secs_f64();
+        let mut line = format!("{:>3}:{:02}  round {}", at / 60, at % 60, round.number);
+        line.push_str(&format!(
+            " {:<6} {:<15} took {took:>5.1} s",
             round.lane.name(),
-            round.scenario,
-            round.figures.applied,
-            latency.p50,
-            latency.p95,
-            latency.p99,
-            took.as_secs_f64(),
-        );
+            round.scenario
+        ));
+        if round.figures.applied > 0.0 {
+            line.push_str(&format!("  {:>6.0}/s", round.figures.applied));
+        }
+        if latency.count > 0 {
+            let Latency { p50, p95, p99, .. } = latency;
+            line.push_str(&format!("  p50 {p50:.1} ms  p95 {p95:.1} ms  p99 {p99:.1} ms"));
+        }
+        println!("{line}  {verdict}");
     }
 }

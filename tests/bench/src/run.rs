@@ -28,7 +28,7 @@ pub struct Settings {
     place: Place,
     #[command(flatten)]
     wanted: Wanted,
-    /// Compare with what an earlier run wrote.
+    /// Compare with what an earlier run wrote; ends with 3 if the machine itself changed.
     #[arg(long)]
     compare: Option<PathBuf>,
     /// Where the results go.
@@ -139,7 +139,8 @@ fn tell(settings: &Settings, run: &Run, old: Option<&Run>) -> anyhow::Result<Exi
         std::fs::write(settings.out.join(plot.name), plot.svg)?;
     }
     println!("written to {}", settings.out.display());
-    match old.map(|old| report::compare(old, run)) {
+    let compared = old.map(|old| report::compare(old, run));
+    match &compared {
         Some(Ok(comparison)) => println!("\n{}", comparison.text()),
         Some(Err(error)) => println!("\nnot compared: {error:#}"),
         None => {}
@@ -153,6 +154,7 @@ fn tell(settings: &Settings, run: &Run, old: Option<&Run>) -> anyhow::Result<Exi
         std::fs::write("README.md", text).context("writing README.md")?;
     }
     Ok(match run.state {
+        State::Complete if matches!(compared, Some(Ok(it)) if it.is_invalid()) => INVALID.into(),
         State::Complete => ExitCode::SUCCESS,
         State::Partial => ExitCode::FAILURE,
         State::Invalid => ExitCode::from(INVALID),

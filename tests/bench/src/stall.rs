@@ -21,6 +21,7 @@
 //! with a paravirtual clock leave out of it what the host stole, and just that is looked for.
 
 mod gate;
+mod memory;
 mod others;
 mod run_queue;
 mod speed;
@@ -38,6 +39,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use self::run_queue::{Accounts, RunQueue};
 
 pub use gate::{Gate, Verdict, Watched};
+pub use memory::Memory;
 pub use others::Others;
 pub use speed::{Speed, calibrate};
 

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::number::{NONE, percent};
+use super::number::{NONE, number, percent};
 use super::page::{Block, Page, Section, Table};
-use super::spread::{Group, applied, measured, other, scenarios};
-use crate::figures::{Lane, Latency, Machine, Round, Run, State};
+use super::spread::{Group, Spread, applied, measured, other, scenarios};
+use crate::figures::{Lane, Latency, Limit, Machine, Round, Run, State};
 
 /// Throughput and P50 of two runs that agree differ by no more.
 const AGREE: f64 = 0.15;
@@ -21,6 +21,8 @@ const ROUNDING: f64 = 1e-9;
 pub struct Comparison {
     /// What both measured.
     pub pairs: Vec<Pair>,
+    /// By what the machine itself differs beyond what runs may differ by that agree.
+    pub drift: Vec<String>,
     /// What else differs, and what only one of them measured.
     pub notes: Vec<String>,
 }
@@ -56,6 +58,23 @@ impl Comparison {
         self.pairs.iter().all(Pair::agrees)
     }
 
+    /// Whether the runs differ and the machine does too, so that it may be the reason.
+    pub fn is_invalid(&self) -> bool {
+        !self.agrees() && !self.drift.is_empty()
+    }
+
+    fn verdict(&self) -> String {
+        let within = "throughput and P50 within 15 %, P99 within 30 %";
+        if self.agrees() {
+            return format!("The two runs agree: {within}.");
+        }
+        if self.drift.is_empty() {
+            return format!("The two runs do not agree: {within}.");
+        }
+        let drift = self.drift.join("; ");
+        format!("INVALID: the two runs differ, and so does the machine itself: {drift}.")
+    }
+
     /// For a terminal.
     pub fn text(&self) -> String {
         self.page().text()
@@ -80,10 +99,7 @@ impl Comparison {
                 change(pair.p99),
             ]);
         }
-        let verdict = if self.agrees() { "agree" } else { "do not agree" };
-        let mut lines = vec![format!(
-            "The two runs {verdict}: throughput and P50 within 15 %, P99 within 30 %."
-        )];
+        let mut lines = vec![self.verdict()];
         lines.extend(self.notes.iter().cloned());
         let section = Section { title: "Changes".to_owned(), blocks: vec![Block::Table(table)] };
         Page { title: "New against old".to_owned(), lines, sections: vec![section] }
@@ -117,7 +133,7 @@ pub fn compare(old: &Run, new: &Run) -> Result<Comparison> {
         }
     }
     ensure!(!pairs.is_empty(), "these runs have no scenario and lane in common");
-    Ok(Comparison { pairs, notes })
+    Ok(Comparison { pairs, drift: drift(old, new), notes })
 }
 
 fn all_scenarios<'a>(old: &'a Run, new: &'a Run) -> Vec<&'a str> {
@@ -168,6 +184,34 @@ fn differences(old: &Run, new: &Run) -> Vec<String> {
     .filter(|(_, (before, after))| before != after)
     .map(|(what, (before, after))| format!("{what}: {before} before, {after} now"))
     .collect()
+}
+
+/// What the machine alone could do in one run and not in the other.
+fn drift(old: &Run, new: &Run) -> Vec<String> {
+    let limit = |name, pick: fn(Limit) -> f64| moved(name, old, new, |round| round.limit.map(pick));
+    [
+        limit("commits/s", |limit| limit.commits),
+        limit("added to a stream/s", |limit| limit.added),
+        limit("read from a stream/s", |limit| limit.read),
+        limit("upserted/s", |limit| limit.upserted),
+        moved("ns of a read of memory", old, new, |round| round.memory_read_ns),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A figure of the machine, if its medians differ by more than those of runs that agree.
+fn moved(
+    name: &str,
+    old: &Run,
+    new: &Run,
+    figure: impl Fn(&Round) -> Option<f64>,
+) -> Option<String> {
+    let median = |run: &Run| Spread::of(run.rounds.iter().filter_map(&figure)).map(|it| it.median);
+    let (before, after) = (median(old)?, median(new)?);
+    let is_moved = before > 0.0 && (after / before - 1.0).abs() > AGREE + ROUNDING;
+    is_moved.then(|| format!("{name} {} before, {} now", number(before), number(after)))
 }
 
 /// What differs and may be the very reason to compare.
@@ -225,6 +269,24 @@ mod tests {
         assert!(!agrees(0.84, 1.0, 1.0));
         assert!(!agrees(1.0, 1.16, 1.0));
         assert!(!agrees(1.0, 1.0, 0.69));
+    }
+
+    #[test]
+    fn runs_that_differ_on_a_machine_that_differs_are_invalid() {
+        let slower = |mut run: Run, share: f64| {
+            for round in &mut run.rounds {
+                round.memory_read_ns = round.memory_read_ns.map(|ns| ns * share);
+            }
+            compare(&sample::run(), &run).unwrap()
+        };
+        let worse = || changed("flood", 0.7, 1.0, 1.0);
+        assert!(!slower(sample::run(), 2.0).is_invalid());
+        assert!(!slower(worse(), 1.1).is_invalid());
+        let invalid = slower(worse(), 2.0);
+        assert!(invalid.is_invalid());
+        let text = invalid.text();
+        assert!(text.contains("INVALID: the two runs differ, and so does the machine"), "{text}");
+        assert!(text.contains("ns of a read of memory 40.8 before, 81.6 now"), "{text}");
     }
 
     #[test]

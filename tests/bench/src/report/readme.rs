@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::number::{NONE, count, median, number, ratio};
 use super::page::Table;
 use super::spread::{Group, applied, cpu_sum, measured, of_limit, other};
-use super::summary::{machine, why};
+use super::summary::{machine, memory, why};
 use crate::figures::{Figures, Lane, Latency, Round, Run, State};
 
 /// A short table of a run with its machine, versions, commit and date; refuses a stalled run,
@@ -104,10 +104,11 @@ fn caption(run: &Run) -> String {
     };
     format!(
         "{partial}Measured by `cargo x bench` on {} at commit {commit}: {}; {}. PostgreSQL, Redis, \
-         the sidecars and the load generator share this machine. Medians over clean rounds.\n",
+         the sidecars and the load generator share this machine; {}. Medians over clean rounds.\n",
         run.began_at.format("%Y-%m-%d"),
         machine(run),
-        versions.join(", ")
+        versions.join(", "),
+        memory(run)
     )
 }
 

@@ -73,6 +73,7 @@ pub(crate) fn round(scenario: &str, lane: Lane, number: u32) -> Round {
         }),
         longest_gap_ms: 4.0,
         calibration: 0.97,
+        memory_read_ns: Some(40.0 * noise),
         figures: figures(offered.unwrap_or(0.0), slower, noise),
     }
 }

@@ -3,7 +3,7 @@
 use super::number::{NONE, count, median, number, ratio};
 use super::page::{Block, Page, Section, Table};
 use super::scenario;
-use super::spread::{Group, applied, cpu_sum, measured, of_limit, scenarios};
+use super::spread::{Group, Spread, applied, cpu_sum, measured, of_limit, scenarios};
 use crate::figures::{Lane, Round, Run, State, Target};
 
 /// The page of a run that says something.
@@ -56,7 +56,22 @@ fn where_it_ran(run: &Run) -> Vec<String> {
             run.rounds.len(),
             number(run.took_s.round())
         ),
+        memory(run),
     ]
+}
+
+/// How much of the host's caches was this machine's.
+pub(super) fn memory(run: &Run) -> String {
+    let reads = Spread::of(run.rounds.iter().filter_map(|round| round.memory_read_ns));
+    reads.map_or_else(String::new, |ns| {
+        format!(
+            "a read within 16 MiB took {} ns ({} to {}): the more, the more of the host's caches \
+             others used",
+            number(ns.median),
+            number(ns.low),
+            number(ns.high)
+        )
+    })
 }
 
 /// The machine in one line.

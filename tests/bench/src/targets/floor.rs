@@ -72,8 +72,20 @@ impl<'a> Floor<'a> {
         if let Some((name, ms)) = longest {
             texts.push(format!("the longest step at 1,000/s is {name} with P99 {} ms", number(ms)));
         }
+        texts.extend((lane == Lane::Dapr).then(|| self.plain()).flatten());
         texts.push(self.sync());
         said(&texts)
+    }
+
+    /// How long the sidecars take at least: an app that publishes after its commit has no outbox to
+    /// read, and no order to keep.
+    fn plain(&self) -> Option<String> {
+        let group = Group::of(self.rounds, "steady-1000", Lane::PlainDapr);
+        let median = |pick: fn(Latency) -> f64| {
+            group.median(|round| measured(round.figures.commit_to_applied).map(pick)).map(number)
+        };
+        let (p50, p95) = (median(|latency| latency.p50)?, median(|latency| latency.p95)?);
+        Some(format!("a plain Dapr app, without an outbox to read, has P50 {p50} and P95 {p95} ms"))
     }
 
     /// What an import cannot be faster than.
