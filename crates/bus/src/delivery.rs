@@ -35,10 +35,28 @@ pub enum Verdict {
 pub trait Handler: Send + Sync + 'static {
     /// Decides on one delivery. A panic counts as [`Verdict::Retry`].
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Verdict>;
+
+    /// Decides on deliveries of one stream that were read together, in their order: answers how
+    /// many of the first are done. The one after them counts as tried and refused.
+    ///
+    /// Whoever does several at less cost than one by one says so by writing this.
+    fn deliver_all<'a>(&'a self, deliveries: &'a [Delivery]) -> BoxFuture<'a, usize> {
+        let one_by_one = async move {
+            let mut done = 0;
+            for delivery in deliveries {
+                if self.deliver(delivery.clone()).await == Verdict::Retry {
+                    break;
+                }
+                done += 1;
+            }
+            done
+        };
+        one_by_one.boxed()
+    }
 }
 
 /// One try and the four of the resiliency file; then a transport gives a delivery up.
-pub(crate) const ATTEMPTS_MAX: usize = 5;
+pub(crate) const ATTEMPTS_MAX: u32 = 5;
 /// What the resiliency file waits between two tries.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -49,6 +67,15 @@ pub(crate) async fn attempt(handler: &dyn Handler, delivery: Delivery) -> Verdic
     attempt.await.unwrap_or_else(|panic| {
         complain(panic.as_ref());
         Verdict::Retry
+    })
+}
+
+/// How many of the first deliveries the handler is done with, whatever becomes of the handler.
+pub(crate) async fn attempt_all(handler: &dyn Handler, deliveries: &[Delivery]) -> usize {
+    let attempt = AssertUnwindSafe(async { handler.deliver_all(deliveries).await }).catch_unwind();
+    attempt.await.unwrap_or_else(|panic| {
+        complain(panic.as_ref());
+        0
     })
 }
 

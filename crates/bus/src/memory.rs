@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use contracts::Stream;
 
-use crate::delivery::{ATTEMPTS_MAX, Subscriptions, attempt};
-use crate::{Delivery, Error, Verdict};
+use crate::delivery::{ATTEMPTS_MAX, Subscriptions, attempt, attempt_all};
+use crate::{Delivery, Error, Handler, Verdict};
 
 /// A hub that joins the buses of several services in one process.
 ///
@@ -72,6 +72,21 @@ impl Memory {
         }
     }
 
+    /// Delivers everything that is held as one that reads a stream does: together what waits, and
+    /// forgets it. Later publishes are held again.
+    pub async fn release_together(&self) {
+        let held = self.state().held.replace(Vec::new()).unwrap_or_default();
+        for run in held.chunk_by(|one, next| one.stream == next.stream) {
+            let Some(first) = run.first() else { continue };
+            for handler in self.handlers(&first.stream) {
+                let done = attempt_all(handler.as_ref(), run).await;
+                for delivery in run.iter().skip(done) {
+                    self.insist(handler.as_ref(), delivery).await;
+                }
+            }
+        }
+    }
+
     /// Delivers everything that is held, in order, and holds nothing from now on.
     pub async fn resume(&self) {
         let held = self.state().held.take().unwrap_or_default();
@@ -116,18 +131,26 @@ impl Memory {
     }
 
     async fn deliver(&self, delivery: &Delivery) {
+        for handler in self.handlers(&delivery.stream) {
+            self.insist(handler.as_ref(), delivery).await;
+        }
+    }
+
+    fn handlers(&self, stream: &Stream) -> Vec<Arc<dyn Handler>> {
         let services = self.state().services.clone();
         let present = services.iter().filter_map(Weak::upgrade);
-        for handler in present.filter_map(|service| service.find(&delivery.stream)) {
-            let mut verdict = Verdict::Retry;
-            let mut attempts = 0;
-            while verdict == Verdict::Retry && attempts < ATTEMPTS_MAX {
-                verdict = attempt(handler.as_ref(), delivery.clone()).await;
-                attempts += 1;
-            }
-            if verdict == Verdict::Retry {
-                self.state().given_up += 1;
-            }
+        present.filter_map(|service| service.find(stream)).collect()
+    }
+
+    async fn insist(&self, handler: &dyn Handler, delivery: &Delivery) {
+        let mut verdict = Verdict::Retry;
+        let mut attempts = 0;
+        while verdict == Verdict::Retry && attempts < ATTEMPTS_MAX {
+            verdict = attempt(handler, delivery.clone()).await;
+            attempts += 1;
+        }
+        if verdict == Verdict::Retry {
+            self.state().given_up += 1;
         }
     }
 

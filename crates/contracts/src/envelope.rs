@@ -160,6 +160,15 @@ struct Kind {
 }
 
 impl Header {
+    /// Whether the envelope of `next` goes on where this one ends, in the same term.
+    pub fn is_followed_by(&self, next: &Self) -> bool {
+        next.first == self.last.plus(1)
+            && next.previous == self.term
+            && next.term == self.term
+            && next.stream == self.stream
+            && next.source == self.source
+    }
+
     /// The finished event with these changes, ready to be published.
     ///
     /// Number `i` of the changes is `first + i`; the caller cuts them so.
@@ -199,6 +208,15 @@ impl<'a> Envelope<'a> {
     /// Reads an envelope: in one pass if nothing is wrong with it.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
         Self::sound(bytes).map_or_else(|| Self::one_by_one(bytes), Ok)
+    }
+
+    /// Takes the changes of the envelope that follows, as if both had been made as one; the trace
+    /// stays that of the first.
+    pub fn append(&mut self, next: Self) {
+        debug_assert!(self.header.is_followed_by(&next.header));
+        let Header { last, head, time, .. } = next.header;
+        self.header = Header { last, head, time, ..self.header.clone() };
+        self.changes.extend(next.changes);
     }
 
     /// None if anything is wrong.

@@ -149,7 +149,7 @@ impl<P: Projection> Follower<P> {
         reason: &str,
     ) -> Result<(), Error> {
         intake.unreadable();
-        self.pipeline.metrics.delivery("unreadable");
+        self.pipeline.metrics.delivery("unreadable", 1);
         let client = self.client().await?;
         watch::keep_unreadable(&client, &intake.stream, via, body, reason).await
     }

@@ -55,12 +55,12 @@ impl Intake {
         self.is_failing.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn duplicate(&self) {
-        self.duplicates.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn duplicates(&self, count: usize) {
+        self.duplicates.fetch_add(i64::try_from(count).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
-    pub(crate) fn left_to_reader(&self) {
-        self.left_to_reader.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn left_to_reader(&self, count: usize) {
+        self.left_to_reader.fetch_add(i64::try_from(count).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn unreadable(&self) {

@@ -53,6 +53,7 @@ mod fresh;
 mod gauges;
 mod held;
 mod intake;
+mod joined;
 mod journal;
 mod lent;
 mod metrics;

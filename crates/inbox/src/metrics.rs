@@ -116,8 +116,9 @@ impl Metrics {
         self.errors.add(count, &[self.topic.clone(), KeyValue::new(KIND, kind)]);
     }
 
-    pub(crate) fn delivery(&self, reason: &'static str) {
-        self.deliveries.add(1, &[self.topic.clone(), KeyValue::new(REASON, reason)]);
+    pub(crate) fn delivery(&self, reason: &'static str, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.deliveries.add(count, &[self.topic.clone(), KeyValue::new(REASON, reason)]);
     }
 
     pub(crate) fn alarm(&self, kind: &'static str) {

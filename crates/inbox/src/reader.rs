@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::Utc;
-use contracts::{Envelope, Stream};
+use contracts::{Envelope, Header, Pn, Stream};
+use futures::future::join;
+use protocol::reader::Position;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -18,12 +21,18 @@ use crate::intake::Intake;
 use crate::journal::Via;
 use crate::pipeline::{Incoming, Taken};
 use crate::receive::traces;
-use crate::{Error, Projection};
+use crate::{Error, Projection, joined};
 
 /// A batch that takes longer than this is given up and tried again.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How soon a stream that was just heard of gets its reader.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// An answer of the feed that was asked for while the one before it was applied.
+struct Ahead {
+    position: Position,
+    body: Bytes,
+}
 
 /// What one turn of a reader did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +74,9 @@ async fn follow<P: Projection>(
     stop: CancellationToken,
 ) {
     let mut failures = 0;
+    let mut ahead = None;
     while !stop.is_cancelled() {
-        match follower.read_on(&intake).await {
+        match follower.read_on(&intake, &mut ahead).await {
             Ok(Turn::Read) => {
                 failures = 0;
                 intake.works();
@@ -95,9 +105,10 @@ async fn follow<P: Projection>(
 }
 
 impl<P: Projection> Follower<P> {
-    /// Asks once for what follows the position, and applies it.
-    async fn read_on(&self, intake: &Intake) -> Result<Turn, Error> {
+    /// Asks once for what follows the position, unless that came ahead, and applies it.
+    async fn read_on(&self, intake: &Intake, ahead: &mut Option<Ahead>) -> Result<Turn, Error> {
         let stream = &intake.stream;
+        let came = ahead.take();
         let client = self.client().await?;
         let Some((position, phase)) = crate::store::copy::read_position(&client, stream).await?
         else {
@@ -107,7 +118,12 @@ impl<P: Projection> Follower<P> {
         if !phase.takes_changes() {
             return Ok(Turn::Idle);
         }
-        let body = match self.relay.feed(stream, position, self.config.feed_limit).await {
+        let came = came.filter(|came| came.position == position).map(|came| Ok(came.body));
+        let answer = match came {
+            Some(came) => came,
+            None => self.relay.feed(stream, position, self.config.feed_limit).await,
+        };
+        let body = match answer {
             Ok(body) => body,
             Err(Error::Refused { code, .. }) if code == "diverged" || code == "below-floor" => {
                 // The next sync is told the same, and decides for the whole topic.
@@ -124,33 +140,68 @@ impl<P: Projection> Follower<P> {
                 return Err(error);
             }
         };
-        let mut reached = position.pn;
-        for envelope in &envelopes {
-            match self.apply_read(intake, envelope).instrument(span(envelope)).await? {
+        let Some(end) = envelopes.last().map(|(_, envelope)| end(&envelope.header)) else {
+            return Ok(Turn::Idle);
+        };
+        let (applied, asked) =
+            join(self.apply_all(intake, position, envelopes), self.ask_ahead(stream, end, head))
+                .await;
+        *ahead = asked;
+        Ok(match applied? {
+            Some(reached) if reached < head => Turn::Read,
+            Some(_) | None => Turn::Idle,
+        })
+    }
+
+    /// What follows the end of an answer, if the source has more. A failure is no matter: the next
+    /// turn asks again, and hears of it.
+    async fn ask_ahead(&self, stream: &Stream, end: Position, head: Pn) -> Option<Ahead> {
+        if end.pn >= head {
+            return None;
+        }
+        let answer = self.relay.feed(stream, end, self.config.feed_limit).await;
+        answer.ok().map(|body| Ahead { position: end, body })
+    }
+
+    /// Applies the envelopes of an answer; tells how far that is, none if the copy takes no
+    /// changes.
+    async fn apply_all(
+        &self,
+        intake: &Intake,
+        from: Position,
+        envelopes: Vec<(usize, Envelope<'_>)>,
+    ) -> Result<Option<Pn>, Error> {
+        let mut reached = from.pn;
+        let envelopes = envelopes.into_iter().map(|(bytes, envelope)| (bytes, Ok(envelope)));
+        let mut rest = Vec::from_iter(envelopes).into_iter().peekable();
+        while let Some((bytes, Ok(envelope))) = rest.next() {
+            let (envelope, _) = joined::join((bytes, envelope), &mut rest);
+            match self.apply_read(intake, &envelope).instrument(span(&envelope)).await? {
                 Taken::Committed(position) => reached = position.pn,
                 Taken::Duplicate => {}
                 Taken::Early | Taken::Elsewhere => {
+                    let (name, stream) = (self.relay.name(), &intake.stream);
                     let reason = "its envelopes do not go on from the position asked with";
-                    return Err(Error::unreadable_answer(self.relay.name(), stream, reason));
+                    return Err(Error::unreadable_answer(name, stream, reason));
                 }
-                Taken::UnknownStream | Taken::Standing(_) => return Ok(Turn::Idle),
+                Taken::UnknownStream | Taken::Standing(_) => return Ok(None),
             }
         }
-        Ok(if envelopes.is_empty() || reached >= head { Turn::Idle } else { Turn::Read })
+        Ok(Some(reached))
     }
 
     fn read_answer<'a>(
         &self,
         stream: &Stream,
         body: &'a [u8],
-    ) -> Result<(Vec<Envelope<'a>>, contracts::Pn), Error> {
+    ) -> Result<(Vec<(usize, Envelope<'a>)>, Pn), Error> {
         let refuse = |reason: String| Error::unreadable_answer(self.relay.name(), stream, reason);
         let answer = self.relay.read_feed(stream, body)?;
         let envelopes = answer.envelopes.into_iter().map(|raw| {
             let parsed = Envelope::parse(raw.get().as_bytes());
             let envelope = parsed.map_err(|error| refuse(chain(&error)))?;
             self.misplaced(stream, &envelope.header).map_err(refuse)?;
-            Ok(envelope)
+            Ok((raw.get().len(), envelope))
         });
         Ok((envelopes.collect::<Result<_, Error>>()?, answer.head))
     }
@@ -179,6 +230,11 @@ impl<P: Projection> Follower<P> {
             }
         }
     }
+}
+
+/// Where a copy stands that has applied it.
+const fn end(header: &Header) -> Position {
+    Position { pn: header.last, term: header.term }
 }
 
 fn span(envelope: &Envelope<'_>) -> Span {

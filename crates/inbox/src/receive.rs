@@ -1,6 +1,7 @@
 //! Takes pushes from the bus: a push is a hint that carries data, so it is answered with success
 //! once it is committed, recognised as known, or left to the reader.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tracing::Instrument as _;
 use crate::error::chain;
 use crate::follower::Follower;
 use crate::intake::Intake;
+use crate::joined::join;
 use crate::journal::Via;
 use crate::pipeline::{Incoming, Taken};
 use crate::{Error, Projection};
@@ -33,25 +35,52 @@ pub(crate) struct Receiver<P>(pub(crate) Arc<Follower<P>>);
 
 impl<P: Projection> Handler for Receiver<P> {
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Verdict> {
-        self.0.receive(delivery).boxed()
+        async move {
+            let done = self.0.receive(slice::from_ref(&delivery)).await;
+            if done == 1 { Verdict::Done } else { Verdict::Retry }
+        }
+        .boxed()
+    }
+
+    fn deliver_all<'a>(&'a self, deliveries: &'a [Delivery]) -> BoxFuture<'a, usize> {
+        self.0.receive(deliveries).boxed()
     }
 }
 
 impl<P: Projection> Follower<P> {
-    async fn receive(&self, delivery: Delivery) -> Verdict {
-        if self.stop().is_cancelled() {
-            return Verdict::Retry;
-        }
-        let Some(intake) = self.intakes.find(&delivery.stream) else {
+    /// How many of the first of these deliveries of one stream are done.
+    async fn receive(&self, deliveries: &[Delivery]) -> usize {
+        let Some(first) = deliveries.first() else { return 0 };
+        let Some(intake) = self.intakes.find(&first.stream) else {
             // If the source has such a stream, the next sync tells, and it is read from its start.
-            self.pipeline.metrics.delivery("unknown-stream");
+            self.pipeline.metrics.delivery("unknown-stream", deliveries.len());
             self.sync.notify_one();
-            return Verdict::Done;
+            return deliveries.len();
         };
-        let envelope = match self.read(&delivery) {
-            Ok(envelope) => envelope,
-            Err(reason) => return self.unreadable(&intake, &delivery, &reason).await,
-        };
+        let read = deliveries.iter().map(|delivery| (delivery.body.len(), self.read(delivery)));
+        let mut read = Vec::from_iter(read).into_iter().peekable();
+        let mut done = 0;
+        while let Some((bytes, envelope)) = read.next().filter(|_| !self.stop().is_cancelled()) {
+            done += match (envelope, deliveries.get(done)) {
+                (Ok(envelope), _) => {
+                    let (envelope, count) = join((bytes, envelope), &mut read);
+                    self.hand_in(&intake, &envelope, count).await;
+                    count
+                }
+                (Err(reason), Some(delivery)) => {
+                    if self.unreadable(&intake, delivery, &reason).await == Verdict::Retry {
+                        break;
+                    }
+                    1
+                }
+                (Err(_), None) => break,
+            };
+        }
+        done
+    }
+
+    /// Applies the envelope of so many deliveries, or leaves it to the reader.
+    async fn hand_in(&self, intake: &Intake, envelope: &Envelope<'_>, count: usize) {
         let header = &envelope.header;
         let span = tracing::info_span!(
             "inbox.deliver",
@@ -60,39 +89,42 @@ impl<P: Projection> Follower<P> {
             first = header.first.get(),
             last = header.last.get(),
         );
-        bus::trace::join(&span, &traces(&envelope));
-        let taken = if self.pipeline.careful.is_on() {
+        bus::trace::join(&span, &traces(envelope));
+        let taken = if self.pipeline.knows(header) {
+            Ok(Ok(Taken::Duplicate))
+        } else if self.pipeline.careful.is_on() {
             // Only the reader applies after an unclean stop: it never gives up half-way.
             Ok(Err(Error::TimedOut("wait for an unclean stop to be cleared up")))
         } else if intake.is_failing() {
             // The sidecar brings all topics of a lane one after another.
             Ok(Err(Error::TimedOut("wait for a batch that failed")))
         } else {
-            timeout(PUSH_TIMEOUT, self.push(&intake, &envelope)).instrument(span).await
+            timeout(PUSH_TIMEOUT, self.push(intake, envelope)).instrument(span).await
         };
         match taken {
             Ok(Ok(Taken::Committed(_))) => {}
             Ok(Ok(Taken::Duplicate)) => {
-                intake.duplicate();
-                self.pipeline.metrics.delivery("duplicate");
+                intake.duplicates(count);
+                self.pipeline.metrics.delivery("duplicate", count);
             }
             Ok(Ok(Taken::UnknownStream)) => {
-                self.leave(&intake);
+                self.leave(intake, count);
                 self.sync.notify_one();
             }
-            Ok(Ok(Taken::Early | Taken::Elsewhere | Taken::Standing(_))) => self.leave(&intake),
+            Ok(Ok(Taken::Early | Taken::Elsewhere | Taken::Standing(_))) => {
+                self.leave(intake, count);
+            }
             Err(_) => {
                 intake.fails();
-                self.leave(&intake);
+                self.leave(intake, count);
             }
             Ok(Err(error)) => {
                 intake.fails();
                 let (stream, error) = (&intake.stream, chain(&error));
                 tracing::debug!(%stream, error, "a push is left to the reader");
-                self.leave(&intake);
+                self.leave(intake, count);
             }
         }
-        Verdict::Done
     }
 
     fn read<'a>(&self, delivery: &'a Delivery) -> Result<Envelope<'a>, String> {
@@ -130,9 +162,9 @@ impl<P: Projection> Follower<P> {
         }
     }
 
-    fn leave(&self, intake: &Intake) {
-        intake.left_to_reader();
-        self.pipeline.metrics.delivery("left-to-reader");
+    fn leave(&self, intake: &Intake, count: usize) {
+        intake.left_to_reader(count);
+        self.pipeline.metrics.delivery("left-to-reader", count);
         intake.wake.notify_one();
     }
 

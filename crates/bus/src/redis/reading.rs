@@ -1,4 +1,5 @@
-//! One stream, read for one group: in order, one entry at a time, until told to stop.
+//! One stream, read for one group: in order, until told to stop. What waits is handed over
+//! together, and whatever is refused then one entry at a time.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::mem;
@@ -14,7 +15,7 @@ use contracts::Stream;
 
 use super::entry::{self, Entry};
 use super::{Redis, link};
-use crate::delivery::{ATTEMPTS_MAX, RETRY_INTERVAL, Subscriptions, attempt};
+use crate::delivery::{ATTEMPTS_MAX, RETRY_INTERVAL, Subscriptions, attempt, attempt_all};
 use crate::{Delivery, Verdict};
 
 /// How many entries are taken at a time: they are in memory, and in doubt if this process dies.
@@ -97,12 +98,7 @@ impl Reading {
                 tracing::info!(stream = %self.stream, "the stream is read again");
                 self.failures = 0;
             }
-            for entry in batch {
-                if stop.is_cancelled() {
-                    break;
-                }
-                self.take(entry).await;
-            }
+            self.take_all(batch, stop).await;
         }
         if let Some(acknowledge) = self.acknowledgements() {
             let acknowledging = acknowledge.query_async::<Value>(&mut connection);
@@ -184,14 +180,42 @@ impl Reading {
         entries
     }
 
-    /// Hands an entry over until it is taken; one that is refused for too long is left to the feed.
-    async fn take(&mut self, entry: Entry) {
+    /// Hands a batch over: those that are there together first, the rest one by one.
+    async fn take_all(&mut self, mut batch: Vec<Entry>, stop: &CancellationToken) {
+        let together = self.take_together(&batch).await;
+        if let Some(done) = together {
+            self.handled.extend(batch.drain(..done).map(|entry| entry.id));
+        }
+        let mut tried = u32::from(together.is_some());
+        for entry in batch {
+            if stop.is_cancelled() {
+                break;
+            }
+            self.take(entry, mem::take(&mut tried)).await;
+        }
+    }
+
+    /// How many of the first entries are done; none if there was no point in trying.
+    async fn take_together(&self, batch: &[Entry]) -> Option<usize> {
+        let bodies = batch.iter().map_while(|entry| entry.body.clone());
+        let deliveries: Vec<_> =
+            bodies.map(|body| Delivery { stream: self.stream.clone(), body }).collect();
+        let handler = self.handlers.find(&self.stream).filter(|_| deliveries.len() > 1)?;
+        tokio::select! {
+            done = attempt_all(handler.as_ref(), &deliveries) => Some(done.min(deliveries.len())),
+            () = self.long_stopped() => None,
+        }
+    }
+
+    /// Hands an entry over until it is taken, after so many tries; one that is refused for too long
+    /// is left to the feed.
+    async fn take(&mut self, entry: Entry, tried: u32) {
         let Some(body) = entry.body else {
             tracing::warn!(stream = %self.stream, "an entry carries no envelope");
             self.handled.push(entry.id);
             return;
         };
-        for number in 1..=ATTEMPTS_MAX {
+        for number in tried + 1..=ATTEMPTS_MAX {
             if number > 1 {
                 sleep(RETRY_INTERVAL).await;
             }

@@ -1,6 +1,6 @@
 //! What the transport without a sidecar adds: it shares streams with sidecars, and it is patient.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bus::{Bus, Config, Delivery, Handler, Transport, Verdict};
 use bytes::Bytes;
@@ -223,6 +223,47 @@ async fn stopping_leaves_a_handler_that_hangs_and_its_delivery_pending() -> anyh
     running.stop().await?;
     let Value::Array(left) = ask(&server, &pending).await? else { panic!() };
     assert_eq!(left.len(), 1);
+    Ok(())
+}
+
+/// Takes three of those that wait together, and each of the rest by itself.
+#[derive(Default)]
+struct Three {
+    together: Mutex<Vec<usize>>,
+    alone: Mutex<Vec<String>>,
+}
+
+impl Handler for Three {
+    fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Verdict> {
+        let body = String::from_utf8(delivery.body.to_vec()).unwrap();
+        self.alone.lock().unwrap().push(body);
+        ready(Verdict::Done).boxed()
+    }
+
+    fn deliver_all<'a>(&'a self, deliveries: &'a [Delivery]) -> BoxFuture<'a, usize> {
+        self.together.lock().unwrap().push(deliveries.len());
+        ready(3).boxed()
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_handed_over_together_and_the_rest_of_it_one_by_one() -> anyhow::Result<()> {
+    let server = RedisServer::streams().await?;
+    let sent: Vec<_> = (0..5).map(|n| event(&n.to_string())).collect();
+    for event in &sent {
+        publish(&direct(&server.url(), "relay")?, event).await?;
+    }
+    let running = Running::start(&server.url())?;
+    let handler = Arc::<Three>::default();
+    running.bus.subscribe(&products(), Arc::<Three>::clone(&handler));
+    eventually("all are taken", async || Ok(handler.alone.lock().unwrap().len() == 2)).await;
+    assert_eq!(*handler.together.lock().unwrap(), [5]);
+    assert_eq!(*handler.alone.lock().unwrap(), sent[3..]);
+    running.stop().await?;
+    let stream = stream();
+    let asked = ["XPENDING", stream.as_str(), CONSUMER, "-", "+", "9"];
+    let Value::Array(pending) = ask(&server, &asked).await? else { panic!() };
+    assert!(pending.is_empty(), "all of them are acknowledged");
     Ok(())
 }
 

@@ -54,6 +54,33 @@ fn what_is_sound_is_read_in_one_pass() {
 }
 
 #[test]
+fn envelopes_that_follow_each_other_in_a_term_are_one() {
+    let bytes = |first, keys: &[&str]| {
+        let header = header(first, i64::try_from(keys.len()).unwrap());
+        let header = Header { previous: header.term, ..header };
+        header.encode(&keys.iter().map(|key| upsert(key, 1, "{}")).collect::<Vec<_>>())
+    };
+    let (one, next, later) = (bytes(5, &["a", "b"]), bytes(7, &["c"]), bytes(8, &["d"]));
+    let [mut one, next, later] = [&one, &next, &later].map(|it| Envelope::parse(it).unwrap());
+    assert!(!one.header.is_followed_by(&later.header), "7 is missing");
+    assert!(!one.header.is_followed_by(&one.header));
+    let other = Term::new(Uuid::from_u128(3));
+    for stranger in [
+        Header { term: other, ..next.header.clone() },
+        Header { previous: other, ..next.header.clone() },
+        Header { stream: Stream::parse("catalog.products.bulk").unwrap(), ..next.header.clone() },
+        Header { source: Source::parse("pricing").unwrap(), ..next.header.clone() },
+    ] {
+        assert!(!one.header.is_followed_by(&stranger), "{stranger:?}");
+    }
+    one.append(next);
+    one.append(later);
+    assert_eq!((one.header.first.get(), one.header.last.get(), one.header.head.get()), (5, 8, 8));
+    let keys = one.changes.iter().map(|change| change.as_ref().unwrap().key.as_str());
+    assert_eq!(keys.collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+}
+
+#[test]
 fn a_payload_keeps_its_bytes() {
     let payload = r#"{"amount":10.10,  "big":12345678901234567890,"e":1e2,"s":"\u0000\u00e9"}"#;
     let bytes = header(1, 1).encode(&[upsert("a", 1, payload)]);

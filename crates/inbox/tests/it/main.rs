@@ -14,5 +14,6 @@ mod pace;
 mod rebuilds;
 mod relayed;
 mod sinks;
+mod together;
 mod trail;
 mod world;

@@ -122,6 +122,9 @@ async fn a_delivery_costs_the_same_however_many_changes_it_brings() -> anyhow::R
         check(&format!("a delivery of {count}"), &trips, first);
         assert!(first.is_within(DELIVERY_MAX));
     }
+    consumer.wire.take();
+    consumer.world.push(1, 1).await;
+    assert!(consumer.wire.take().is_empty(), "what is known costs nothing");
     consumer.world.balanced().await
 }
 
