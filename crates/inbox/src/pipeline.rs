@@ -161,8 +161,8 @@ impl<P: Projection> Pipeline<P> {
         Ok(Taken::Committed(position))
     }
 
-    /// Whether this process saw its stream stand at an envelope's end, or beyond. Enough for a push,
-    /// which is a hint: where the database knows less, the next sync tells.
+    /// Whether this process saw its stream stand at an envelope's end, or beyond. Enough for a
+    /// push, which is a hint: where the database knows less, the next sync tells.
     pub(crate) fn knows(&self, header: &Header) -> bool {
         let last = self.monitor.stands(&self.topic, &header.stream);
         last.is_some_and(|last| matches!(connect(&last, header), Connection::Duplicate))

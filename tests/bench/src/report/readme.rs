@@ -102,9 +102,11 @@ fn caption(run: &Run) -> String {
         State::Partial => format!("**PARTIAL ({}).** ", why(run)),
         State::Complete | State::Invalid => String::new(),
     };
+    let mode = if run.mode == "full" { String::new() } else { format!(" --{}", run.mode) };
     format!(
-        "{partial}Measured by `cargo x bench` on {} at commit {commit}: {}; {}. PostgreSQL, Redis, \
-         the sidecars and the load generator share this machine; {}. Medians over clean rounds.\n",
+        "{partial}Measured by `cargo x bench{mode}` on {} at commit {commit}: {}; {}. PostgreSQL, \
+         Redis, the sidecars and the load generator share this machine; {}. Medians over clean \
+         rounds.\n",
         run.began_at.format("%Y-%m-%d"),
         machine(run),
         versions.join(", "),
@@ -134,7 +136,7 @@ mod tests {
     fn the_table_names_machine_versions_commit_and_date() {
         let text = readme(&sample::run()).unwrap();
         for part in [
-            "on 2026-11-21 at commit 0123abc: 2 processors (Example CPU)",
+            "`cargo x bench --quick` on 2026-11-21 at commit 0123abc: 2 processors (Example CPU)",
             "postgres 15.18, redis 7.0.15",
             "| applied per second, as many as go | 7,843 | 3,922 | 980 |",
             "| at 1,000/s: commit to applied, P50 / P95 / P99 in ms | 2.55 / 5.10 / 10.2 |",
