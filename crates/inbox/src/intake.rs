@@ -21,6 +21,8 @@ pub(crate) struct Intake {
     pub(crate) wake: Notify,
     /// Set by the first batch that fails, until the reader has got past it.
     is_failing: AtomicBool,
+    /// Set by the first joined push that did not end in its time.
+    is_slow: AtomicBool,
     duplicates: AtomicI64,
     left_to_reader: AtomicI64,
     unreadable: AtomicI64,
@@ -34,6 +36,7 @@ impl Intake {
             moved: Notify::new(),
             wake: Notify::new(),
             is_failing: AtomicBool::new(false),
+            is_slow: AtomicBool::new(false),
             duplicates: AtomicI64::new(0),
             left_to_reader: AtomicI64::new(0),
             unreadable: AtomicI64::new(0),
@@ -53,6 +56,16 @@ impl Intake {
 
     pub(crate) fn is_failing(&self) -> bool {
         self.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// A push of so many envelopes did not end in its time.
+    pub(crate) fn took_too_long(&self, envelopes: usize) {
+        self.is_slow.fetch_or(envelopes > 1, Ordering::Relaxed);
+    }
+
+    /// Whether several pushes end in the time of one, as far as is known.
+    pub(crate) fn may_join(&self) -> bool {
+        !self.is_slow.load(Ordering::Relaxed)
     }
 
     pub(crate) fn duplicates(&self, count: usize) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::Utc;
 use contracts::{Envelope, Header, Pn, Stream};
-use futures::future::join;
+use futures::future::try_join;
 use protocol::reader::Position;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -143,11 +143,18 @@ impl<P: Projection> Follower<P> {
         let Some(end) = envelopes.last().map(|(_, envelope)| end(&envelope.header)) else {
             return Ok(Turn::Idle);
         };
-        let (applied, asked) =
-            join(self.apply_all(intake, position, envelopes), self.ask_ahead(stream, end, head))
-                .await;
+        let applying = async {
+            let applied = self.apply_all(intake, position, envelopes).await;
+            if applied.is_ok() {
+                // Pushes need not wait for the answer that is asked for meanwhile.
+                intake.works();
+            }
+            applied
+        };
+        let asking = async { Ok(self.ask_ahead(stream, end, head).await) };
+        let (applied, asked) = try_join(applying, asking).await?;
         *ahead = asked;
-        Ok(match applied? {
+        Ok(match applied {
             Some(reached) if reached < head => Turn::Read,
             Some(_) | None => Turn::Idle,
         })

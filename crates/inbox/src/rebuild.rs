@@ -97,6 +97,8 @@ impl<P: Projection> Follower<P> {
         );
         self.monitor().phase(&self.topic, Phase::Loading);
         for state in &answer.streams {
+            let head = Position { pn: state.head, term: state.term };
+            self.monitor().moved(&self.topic, &state.stream, head);
             self.intakes.enter(&state.stream).wake.notify_one();
         }
         self.load.notify_one();

@@ -50,7 +50,8 @@ impl<P: Projection> Handler for Receiver<P> {
 impl<P: Projection> Follower<P> {
     /// How many of the first of these deliveries of one stream are done.
     async fn receive(&self, deliveries: &[Delivery]) -> usize {
-        let Some(first) = deliveries.first() else { return 0 };
+        let first = deliveries.first().filter(|_| !self.stop().is_cancelled());
+        let Some(first) = first else { return 0 };
         let Some(intake) = self.intakes.find(&first.stream) else {
             // If the source has such a stream, the next sync tells, and it is read from its start.
             self.pipeline.metrics.delivery("unknown-stream", deliveries.len());
@@ -62,8 +63,17 @@ impl<P: Projection> Follower<P> {
         let mut done = 0;
         while let Some((bytes, envelope)) = read.next().filter(|_| !self.stop().is_cancelled()) {
             done += match (envelope, deliveries.get(done)) {
+                (Ok(envelope), _) if self.pipeline.knows(&envelope.header) => {
+                    intake.duplicates(1);
+                    self.pipeline.metrics.delivery("duplicate", 1);
+                    1
+                }
                 (Ok(envelope), _) => {
-                    let (envelope, count) = join((bytes, envelope), &mut read);
+                    let (envelope, count) = if intake.may_join() {
+                        join((bytes, envelope), &mut read)
+                    } else {
+                        (envelope, 1)
+                    };
                     self.hand_in(&intake, &envelope, count).await;
                     count
                 }
@@ -90,9 +100,7 @@ impl<P: Projection> Follower<P> {
             last = header.last.get(),
         );
         bus::trace::join(&span, &traces(envelope));
-        let taken = if self.pipeline.knows(header) {
-            Ok(Ok(Taken::Duplicate))
-        } else if self.pipeline.careful.is_on() {
+        let taken = if self.pipeline.careful.is_on() {
             // Only the reader applies after an unclean stop: it never gives up half-way.
             Ok(Err(Error::TimedOut("wait for an unclean stop to be cleared up")))
         } else if intake.is_failing() {
@@ -116,6 +124,7 @@ impl<P: Projection> Follower<P> {
             }
             Err(_) => {
                 intake.fails();
+                intake.took_too_long(count);
                 self.leave(intake, count);
             }
             Ok(Err(error)) => {

@@ -81,10 +81,6 @@ pub struct Round {
     pub longest_gap_ms: f64,
     /// Speed of a fixed calculation, as share of the best of the run.
     pub calibration: f64,
-    /// What one read within 16 MiB took just before, in nanoseconds; more when others of the host
-    /// use its caches.
-    #[serde(default)]
-    pub memory_read_ns: Option<f64>,
     /// What was measured.
     pub figures: Figures,
 }
@@ -126,6 +122,9 @@ pub struct Limit {
     pub read: f64,
     /// Rows upserted, 1,000 in a durable statement.
     pub upserted: f64,
+    /// What one read within 16 MiB took, in nanoseconds; more while others use the host's caches.
+    #[serde(default)]
+    pub memory_read_ns: Option<f64>,
 }
 
 impl Limit {

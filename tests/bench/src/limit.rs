@@ -1,9 +1,10 @@
 //! What this machine can do with the client libraries that Syncline uses: the measure of a round.
 //!
-//! Four probes run one after another, each alone, with everything as a good pipeline would have it:
+//! Five probes run one after another, each alone, with everything as a good pipeline would have it:
 //! one statement for a change, a hundred entries in a pipeline, a thousand rows in a statement, and
-//! every commit durable. They have a database and a stream of their own, so that they neither need
-//! nor disturb anything of the run; the database stays for the next round, emptied of its changes.
+//! every commit durable; the last reads memory. They have a database and a stream of their own, so
+//! that they neither need nor disturb anything of the run; the database stays for the next round,
+//! emptied of its changes.
 
 mod rows;
 mod stream;
@@ -20,6 +21,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::figures::Limit;
+use crate::stall::Memory;
 
 use self::rows::Rows;
 
@@ -45,7 +47,7 @@ pub struct Place {
     pub database_url: SecretString,
     /// The Redis for streams.
     pub redis_url: SecretString,
-    /// How long each probe takes; there are four.
+    /// How long each probe of a server takes; there are four.
     pub probe: Duration,
 }
 
@@ -56,7 +58,8 @@ pub async fn measure(place: &Place) -> anyhow::Result<Limit> {
     let (added, read) = stream::probe(&place.redis_url, place.probe).await?;
     let upserted = upserts(&pool, place.probe).await.context("probe upserts")?;
     clean(&pool).await.context("clean up behind the probes")?;
-    Ok(Limit { commits, added, read, upserted })
+    let memory_read_ns = Some(Memory::lay_out().read_ns()?);
+    Ok(Limit { commits, added, read, upserted, memory_read_ns })
 }
 
 /// Connections to the probes' database, which is made and filled if it is not there.

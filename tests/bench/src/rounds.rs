@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Moment;
 use crate::figures::{Figures, Lane, Latency, Limit, Round};
 use crate::plan::{Item, Plan};
-use crate::stall::{Gate, Memory, Others, Sentinel, Verdict, Watched, calibrate};
+use crate::stall::{Gate, Others, Sentinel, Verdict, Watched, calibrate};
 
 /// Rounds beyond those that are wanted, to make up for discarded ones.
 const EXTRA_MAX: u32 = 3;
@@ -26,7 +26,6 @@ pub enum End {
 #[derive(Debug)]
 pub struct Rounds {
     gate: Gate,
-    memory: Memory,
     rounds: Vec<(Round, Watched)>,
     wanted: Vec<(String, Lane, u32)>,
     number: u32,
@@ -45,7 +44,6 @@ impl Rounds {
             .flat_map(|item| item.lanes.iter().map(|lane| (item.kind.name(), *lane, item.rounds)));
         Ok(Self {
             gate: Gate::new(calibrate()?, Moment::now()),
-            memory: Memory::lay_out(),
             rounds: Vec::new(),
             wanted: wanted.collect(),
             number: 0,
@@ -65,7 +63,7 @@ impl Rounds {
     /// What a lane is to do in this round.
     pub fn wanted(&self, plan: &Plan, lane: Lane) -> Vec<Item> {
         let of_lane = plan.items.iter().filter(|item| item.lanes.contains(&lane));
-        let lacking = of_lane.filter(|item| self.lacks(&item.kind.name(), lane, item.rounds));
+        let lacking = of_lane.filter(|item| self.clean(&item.kind.name(), lane) < item.rounds);
         lacking.cloned().collect()
     }
 
@@ -81,7 +79,7 @@ impl Rounds {
         limit: Option<Limit>,
         work: impl Future<Output = anyhow::Result<Figures>>,
     ) -> anyhow::Result<Figures> {
-        let (before, memory_read_ns) = (calibrate()?, self.memory.read_ns()?);
+        let before = calibrate()?;
         let (sentinel, others) = (Sentinel::start()?, Others::start(self.ours.clone())?);
         let began = Instant::now();
         let worked = work.await;
@@ -104,7 +102,6 @@ impl Rounds {
             limit,
             longest_gap_ms: gaps.host.as_secs_f64() * 1_000.0,
             calibration: self.gate.share(&watched),
-            memory_read_ns: Some(memory_read_ns),
             figures: figures.clone(),
         };
         self.say(&round, began.elapsed());
@@ -124,21 +121,15 @@ impl Rounds {
     }
 
     fn is_complete(&self) -> bool {
-        self.wanted.iter().all(|(scenario, lane, rounds)| !self.lacks(scenario, *lane, *rounds))
+        self.wanted.iter().all(|(scenario, lane, rounds)| self.clean(scenario, *lane) >= *rounds)
     }
 
-    /// Whether so many clean rounds are not reached. A rate of which less than half was kept is
-    /// tried once: another round would tell the same of the same backlog.
-    fn lacks(&self, scenario: &str, lane: Lane, wanted: u32) -> bool {
-        let clean = self.rounds.iter().map(|(round, _)| round).filter(|round| {
+    fn clean(&self, scenario: &str, lane: Lane) -> u32 {
+        let of = |round: &Round| {
             round.scenario == scenario && round.lane == lane && round.discarded.is_none()
-        });
-        let (mut count, mut is_beyond) = (0, false);
-        for round in clean {
-            count += 1;
-            is_beyond |= round.figures.applied < round.figures.offered / 2.0;
-        }
-        count < if is_beyond { 1 } else { wanted }
+        };
+        let clean = self.rounds.iter().filter(|(round, _)| of(round)).count();
+        u32::try_from(clean).unwrap_or(u32::MAX)
     }
 
     fn say(&self, round: &Round, took: Duration) {

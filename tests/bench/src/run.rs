@@ -28,7 +28,8 @@ pub struct Settings {
     place: Place,
     #[command(flatten)]
     wanted: Wanted,
-    /// Compare with what an earlier run wrote; ends with 3 if the machine itself changed.
+    /// Compare with what an earlier run wrote; ends with 3 if the runs differ and the machine does
+    /// too.
     #[arg(long)]
     compare: Option<PathBuf>,
     /// Where the results go.

@@ -157,7 +157,7 @@ impl<'a> Judge<'a> {
                     part("P95", through(|latency| latency.p95), Bound::Below(25.0), "ms"),
                     part("P99", through(|latency| latency.p99), Bound::Below(50.0), "ms"),
                 ],
-                || self.floor.steps(Lane::Dapr),
+                || self.floor.beside_plain(),
             ),
             row(
                 "G2 planned",

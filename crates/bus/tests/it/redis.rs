@@ -267,6 +267,26 @@ async fn what_waits_is_handed_over_together_and_the_rest_of_it_one_by_one() -> a
     Ok(())
 }
 
+#[tokio::test]
+async fn one_that_is_refused_among_those_that_wait_is_tried_as_often_as_any_other()
+-> anyhow::Result<()> {
+    let server = RedisServer::streams().await?;
+    let sent = ["one", "refused", "two"].map(event);
+    for event in &sent {
+        publish(&direct(&server.url(), "relay")?, event).await?;
+    }
+    let running = Running::start(&server.url())?;
+    let decide = |body: &str, _| {
+        if body.contains("refused") { Verdict::Retry } else { Verdict::Done }
+    };
+    let recorder = Recorder::new(decide);
+    running.bus.subscribe(&products(), recorder.handler());
+    eventually("the last is taken", async || Ok(recorder.bodies().contains(&sent[2]))).await;
+    let times = sent.map(|event| recorder.bodies().iter().filter(|body| **body == event).count());
+    assert_eq!(times, [1, 5, 1]);
+    running.stop().await
+}
+
 /// Stops its own process, and then decides.
 struct Last {
     stop: CancellationToken,

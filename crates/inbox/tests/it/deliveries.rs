@@ -289,9 +289,11 @@ async fn every_batch_locks_its_keys_in_key_order_so_that_lanes_never_cross() -> 
         let mut client = world.pool.get().await?;
         let rival = client.transaction().await?;
         rival.execute("select from inbox.versions where key = 'K25' for update", &[]).await?;
+        world.origin.silence();
         for key in keys.iter().rev() {
             world.origin.put_in(lane, key, Some(&item("second", 2)));
         }
+        world.origin.speak();
         let free = "select string_agg(key, ' ' order by key) from (
             select key from inbox.versions where key > 'K' for update skip locked) as free";
         eventually("of K29 to K10 those before K25 are locked", async || {

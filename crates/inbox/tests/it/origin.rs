@@ -40,6 +40,8 @@ struct Log {
     garbled: VecDeque<String>,
     pages: Option<usize>,
     syncs: usize,
+    /// After which numbers the feed was asked.
+    asked: Vec<i64>,
     held: watch::Sender<bool>,
 }
 
@@ -77,6 +79,7 @@ impl Origin {
             garbled: VecDeque::new(),
             pages: None,
             syncs: 0,
+            asked: Vec::new(),
             held: watch::Sender::new(false),
         })))
     }
@@ -169,6 +172,11 @@ impl Origin {
     /// How many of the pages allowed have not been asked for.
     pub(crate) fn pages_left(&self) -> Option<usize> {
         self.log().pages
+    }
+
+    /// After which numbers the feed was asked so far.
+    pub(crate) fn asked(&self) -> Vec<i64> {
+        self.log().asked.clone()
     }
 
     /// How many syncs were asked for.
@@ -299,6 +307,7 @@ async fn feed(
     Query(query): Query<After>,
 ) -> Response {
     let mut log = origin.log();
+    log.asked.push(query.after.get());
     if log.is_feed_silent {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }

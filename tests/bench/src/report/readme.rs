@@ -103,14 +103,14 @@ fn caption(run: &Run) -> String {
         State::Complete | State::Invalid => String::new(),
     };
     let mode = if run.mode == "full" { String::new() } else { format!(" --{}", run.mode) };
+    let memory = memory(run).map_or_else(String::new, |text| format!("; {text}"));
     format!(
         "{partial}Measured by `cargo x bench{mode}` on {} at commit {commit}: {}; {}. PostgreSQL, \
-         Redis, the sidecars and the load generator share this machine; {}. Medians over clean \
-         rounds.\n",
+         Redis, the sidecars and the load generator share this machine{memory}. Medians over \
+         clean rounds.\n",
         run.began_at.format("%Y-%m-%d"),
         machine(run),
         versions.join(", "),
-        memory(run)
     )
 }
 

@@ -70,10 +70,10 @@ pub(crate) fn round(scenario: &str, lane: Lane, number: u32) -> Round {
             added: 280_000.0,
             read: 290_000.0,
             upserted: 55_000.0,
+            memory_read_ns: Some(40.0 * noise),
         }),
         longest_gap_ms: 4.0,
         calibration: 0.97,
-        memory_read_ns: Some(40.0 * noise),
         figures: figures(offered.unwrap_or(0.0), slower, noise),
     }
 }

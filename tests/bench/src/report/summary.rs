@@ -48,30 +48,23 @@ fn where_it_ran(run: &Run) -> Vec<String> {
     let clean = run.rounds.iter().filter(|round| round.discarded.is_none()).count();
     let versions: Vec<_> =
         run.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-    vec![
-        machine(run),
-        versions.join(", "),
-        format!(
-            "{clean} clean of {} rounds in {} s; the load generator ran on the same machine",
-            run.rounds.len(),
-            number(run.took_s.round())
-        ),
-        memory(run),
-    ]
+    let rounds = format!(
+        "{clean} clean of {} rounds in {} s; the load generator ran on the same machine",
+        run.rounds.len(),
+        number(run.took_s.round())
+    );
+    [machine(run), versions.join(", "), rounds].into_iter().chain(memory(run)).collect()
 }
 
-/// How much of the host's caches was this machine's.
-pub(super) fn memory(run: &Run) -> String {
-    let reads = Spread::of(run.rounds.iter().filter_map(|round| round.memory_read_ns));
-    reads.map_or_else(String::new, |ns| {
-        format!(
-            "a read within 16 MiB took {} ns ({} to {}): the more, the more of the host's caches \
-             others used",
-            number(ns.median),
-            number(ns.low),
-            number(ns.high)
-        )
-    })
+/// How far away memory was before the rounds that count.
+pub(super) fn memory(run: &Run) -> Option<String> {
+    let clean = run.rounds.iter().filter(|round| round.discarded.is_none());
+    let ns = Spread::of(clean.filter_map(|round| round.limit?.memory_read_ns))?;
+    let (median, low, high) = (number(ns.median), number(ns.low), number(ns.high));
+    Some(format!(
+        "a read within 16 MiB took {median} ns before the lanes ({low} to {high}): more while \
+         others use the host's caches"
+    ))
 }
 
 /// The machine in one line.
