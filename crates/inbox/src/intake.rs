@@ -21,7 +21,7 @@ pub(crate) struct Intake {
     pub(crate) wake: Notify,
     /// Set by the first batch that fails, until the reader has got past it.
     is_failing: AtomicBool,
-    /// Set by the first joined push that did not end in its time.
+    /// Set by a joined push that did not end in its time, until the reader has got past it.
     is_slow: AtomicBool,
     duplicates: AtomicI64,
     left_to_reader: AtomicI64,
@@ -49,9 +49,10 @@ impl Intake {
         self.is_failing.store(true, Ordering::Relaxed);
     }
 
-    /// What failed has been applied.
+    /// What failed has been applied, and what was slow may have been the machine.
     pub(crate) fn works(&self) {
         self.is_failing.store(false, Ordering::Relaxed);
+        self.is_slow.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_failing(&self) -> bool {
