@@ -63,19 +63,19 @@ pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// What the handler says to one delivery, whatever becomes of the handler.
 pub(crate) async fn attempt(handler: &dyn Handler, delivery: Delivery) -> Verdict {
     // The handler itself is created inside, so that a panic before its first await counts too.
-    let attempt = AssertUnwindSafe(async { handler.deliver(delivery).await }).catch_unwind();
-    attempt.await.unwrap_or_else(|panic| {
-        complain(panic.as_ref());
-        Verdict::Retry
-    })
+    caught(async { handler.deliver(delivery).await }, Verdict::Retry).await
 }
 
 /// How many of the first deliveries the handler is done with, whatever becomes of the handler.
 pub(crate) async fn attempt_all(handler: &dyn Handler, deliveries: &[Delivery]) -> usize {
-    let attempt = AssertUnwindSafe(async { handler.deliver_all(deliveries).await }).catch_unwind();
-    attempt.await.unwrap_or_else(|panic| {
+    caught(async { handler.deliver_all(deliveries).await }, 0).await
+}
+
+/// What a handler answers, or this where it panics.
+async fn caught<T>(attempt: impl Future<Output = T>, panicked: T) -> T {
+    AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|panic| {
         complain(panic.as_ref());
-        0
+        panicked
     })
 }
 

@@ -21,8 +21,6 @@ pub(crate) struct Intake {
     pub(crate) wake: Notify,
     /// Set by the first batch that fails, until the reader has got past it.
     is_failing: AtomicBool,
-    /// Set by a joined push that did not end in its time, until the reader has got past it.
-    is_slow: AtomicBool,
     duplicates: AtomicI64,
     left_to_reader: AtomicI64,
     unreadable: AtomicI64,
@@ -36,7 +34,6 @@ impl Intake {
             moved: Notify::new(),
             wake: Notify::new(),
             is_failing: AtomicBool::new(false),
-            is_slow: AtomicBool::new(false),
             duplicates: AtomicI64::new(0),
             left_to_reader: AtomicI64::new(0),
             unreadable: AtomicI64::new(0),
@@ -49,24 +46,13 @@ impl Intake {
         self.is_failing.store(true, Ordering::Relaxed);
     }
 
-    /// What failed has been applied, and what was slow may have been the machine.
+    /// What failed has been applied.
     pub(crate) fn works(&self) {
         self.is_failing.store(false, Ordering::Relaxed);
-        self.is_slow.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_failing(&self) -> bool {
         self.is_failing.load(Ordering::Relaxed)
-    }
-
-    /// A push of so many envelopes did not end in its time.
-    pub(crate) fn took_too_long(&self, envelopes: usize) {
-        self.is_slow.fetch_or(envelopes > 1, Ordering::Relaxed);
-    }
-
-    /// Whether several pushes end in the time of one, as far as is known.
-    pub(crate) fn may_join(&self) -> bool {
-        !self.is_slow.load(Ordering::Relaxed)
     }
 
     pub(crate) fn duplicates(&self, count: usize) {

@@ -164,14 +164,18 @@ impl<P: Projection> Pipeline<P> {
     /// Whether this process saw its stream stand at an envelope's end, or beyond. Enough for a
     /// push, which is a hint: where the database knows less, the next sync tells.
     pub(crate) fn knows(&self, header: &Header) -> bool {
-        let last = self.monitor.stands(&self.topic, &header.stream);
-        last.is_some_and(|last| matches!(connect(&last, header), Connection::Duplicate))
+        matches!(self.seen(header), Some(Connection::Duplicate))
     }
 
     /// Whether an envelope goes on from where this process saw its stream last.
     fn expects(&self, header: &Header) -> bool {
-        let last = self.monitor.stands(&self.topic, &header.stream);
-        last.is_some_and(|last| matches!(connect(&last, header), Connection::From(_)))
+        matches!(self.seen(header), Some(Connection::From(_)))
+    }
+
+    /// How an envelope connects to where this process saw its stream last.
+    fn seen(&self, header: &Header) -> Option<Connection> {
+        let last = self.monitor.stands(&self.topic, &header.stream)?;
+        Some(connect(&last, header))
     }
 
     /// After the commit: whoever waits is woken, and what must not stay unheard is said.

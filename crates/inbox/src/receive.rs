@@ -69,11 +69,7 @@ impl<P: Projection> Follower<P> {
                     1
                 }
                 (Ok(envelope), _) => {
-                    let (envelope, count) = if intake.may_join() {
-                        join((bytes, envelope), &mut read)
-                    } else {
-                        (envelope, 1)
-                    };
+                    let (envelope, count) = join((bytes, envelope), &mut read);
                     self.hand_in(&intake, &envelope, count).await;
                     count
                 }
@@ -124,7 +120,6 @@ impl<P: Projection> Follower<P> {
             }
             Err(_) => {
                 intake.fails();
-                intake.took_too_long(count);
                 self.leave(intake, count);
             }
             Ok(Err(error)) => {
